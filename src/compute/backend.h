@@ -1,0 +1,80 @@
+/* backend: one set of named ops over one device, chosen when the worker is linked.
+ *
+ * A back end is a `const struct backend`. A `struct dev` is its open state for one loaded model: it
+ * knows the plan, the weights (used where they lie when the device can read the mapping), owns the
+ * registers and the KV cache, and is driven by one thread, the engine's. There is no fallback: an op
+ * or a weight type that has() denies is refused when the model is loaded, never replaced.
+ *
+ * The KV cache is paged. The back end holds `n_blocks` blocks of KV_BLOCK positions for every layer in
+ * a layout of its own; the engine only names blocks by number and decides which sequence uses which.
+ * Position p of a sequence lives in block blocks[p / KV_BLOCK] at p % KV_BLOCK.
+ *
+ * Determinism: the result of a row depends only on that row, its sequence's cache and the weights, not
+ * on the other rows of the batch nor on the number of threads, up to the rounding of sums: back ends
+ * say in their head comment where that is exact and where it is not.
+ */
+#ifndef COMPUTE_BACKEND_H
+#define COMPUTE_BACKEND_H
+
+#include "base/err.h"
+#include "model/plan.h"
+
+#define KV_BLOCK 32 /* positions */
+
+/* Rows first..first+n-1 of a batch: n consecutive positions of one sequence. */
+struct batch_span {
+    uint32_t first, n;
+    uint32_t pos;            /* of the first row; the cache holds 0..pos-1 already */
+    const uint32_t *blocks;  /* block numbers, enough for pos + n positions */
+};
+
+struct batch {
+    uint32_t n;                     /* rows */
+    const int32_t *tok;             /* [n] token ids, each < n_vocab */
+    const int32_t *pos;             /* [n] positions */
+    const struct batch_span *spans; /* cover the rows, in order, without gaps */
+    uint32_t n_spans;
+    const uint32_t *out; /* [n_out] rows whose logits are wanted, ascending */
+    uint32_t n_out;
+};
+
+struct dev_conf {
+    uint32_t n_threads;       /* CPU back ends */
+    uint32_t max_batch;       /* rows of one step */
+    uint32_t max_out;         /* rows of logits of one step */
+    uint32_t n_blocks;        /* of the KV cache */
+    enum dtype ktype, vtype;  /* of the cache: F32 or F16 */
+    const char *isa;          /* CPU: NULL = best; "generic", "avx2", "avx512" to force one (tests) */
+};
+
+struct dev_weight { /* parallel to plan.tensors */
+    const void *data; /* in the mapping, at the file's alignment (at least 1, mostly 32) */
+};
+
+struct dev;
+typedef void backend_op_fn(struct dev *d, const struct plan_step *s, const struct batch *b);
+
+struct backend {
+    const char *name; /* "ref", "cpu" */
+    /* Can this op run with weights of this type? For ops without weights `w` is ignored. */
+    plan_has_fn *has;
+    bool (*has_kv)(enum dtype ktype, enum dtype vtype);
+    /* Bytes that open() will allocate beyond the weights: registers, scratch, KV cache. */
+    uint64_t (*bytes)(const struct plan *p, const struct dev_conf *c);
+    /* The plan (already fused for this back end) and the weights are borrowed until close(). */
+    enum err (*open)(struct dev **d, const struct plan *p, const struct dev_weight *w,
+                     const struct dev_conf *c, struct err_info *e);
+    void (*close)(struct dev *d);
+    backend_op_fn *op[OP_COUNT]; /* NULL: not supported. May allocate nothing. */
+    /* Called before the first and after the last op of a step (pool wake-up, stream sync). */
+    void (*begin)(struct dev *d, const struct batch *b);
+    void (*end)(struct dev *d, const struct batch *b);
+    /* Row i of the last step's wanted logits, [n_vocab], readable by the caller until the next step. */
+    const float *(*logits)(struct dev *d, uint32_t i);
+    /* Copies the first n positions of a block, all layers (copy on write of a shared prefix). */
+    void (*kv_copy)(struct dev *d, uint32_t from, uint32_t to, uint32_t n);
+    /* What is in use, for people: "avx512-vnni, 2 threads". Borrowed until close(). */
+    const char *(*describe)(const struct dev *d);
+};
+
+#endif

@@ -1,0 +1,57 @@
+/* mat: matrix products of quantised and plain weights with float32 activations.
+ *
+ * y[i][r] = sum_c W[r][c] * x[i][c] (+ bias[r]) for n rows of activations, W straight from the model's
+ * mapping in GGUF blocks. Quantised weights meet int8 activations, quantised once per call for all
+ * weights of a fused group: one scale per 32 values for the 32-element types, one per 256 for the
+ * K-quants and IQ4_XS; F32, F16 and BF16 weights meet float32 activations. One row (decode) runs at
+ * memory bandwidth, many rows (prefill) expand strips of weights in cache.
+ *
+ * Determinism: a row of y depends on neither n nor the thread count beyond the rounding of float sums;
+ * mat_*.c say where it is exact.
+ */
+#ifndef COMPUTE_CPU_MAT_H
+#define COMPUTE_CPU_MAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "compute/cpu/pool.h"
+#include "model/dtype.h"
+
+enum mat_isa { MAT_GENERIC, MAT_AVX2, MAT_AVX512, MAT_ISA_COUNT };
+
+enum mat_epilogue {
+    MAT_STORE,    /* y = W x + b */
+    MAT_ADD,      /* y += W x + b */
+    MAT_SILU_MUL, /* two weights: y[0] = silu(W0 x + b0) * (W1 x + b1) */
+};
+
+struct mat_weight {
+    enum dtype dtype;
+    const void *w;     /* rows x cols, GGUF rows one after the other */
+    uint64_t rows;
+    const float *bias; /* [rows] or NULL */
+    float *y;          /* [n][y_stride] */
+    uint64_t y_stride; /* floats */
+};
+
+struct mat_call {
+    const float *x; /* [n][cols], rows adjacent */
+    uint64_t n, cols;
+    struct mat_weight w[3];
+    uint32_t n_w;   /* 1..3 */
+    enum mat_epilogue epilogue;
+    void *scratch;  /* mat_scratch_bytes() of the largest call, 64-byte aligned */
+};
+
+enum mat_isa mat_best_isa(void); /* by cpuid and the system's saved state */
+const char *mat_isa_name(enum mat_isa isa);
+/* True when weights of this type have a kernel (all isas then have one). */
+bool mat_has(enum dtype w);
+/* Scratch for calls up to n rows of cols columns with the given number of threads. */
+size_t mat_scratch_bytes(uint64_t n, uint64_t cols, uint64_t max_rows, uint32_t n_threads);
+/* Runs the call on the pool. Allocates nothing. */
+void mat_run(struct pool *p, enum mat_isa isa, const struct mat_call *c);
+
+#endif

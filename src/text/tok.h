@@ -1,0 +1,57 @@
+/* tok: text to tokens and back, for one vocabulary.
+ *
+ * A `struct tok` is immutable once opened and may be used from several threads; each call brings its
+ * own scratch arena. It borrows the model file's bytes: the gguf must outlive it. Opening is lazy: it
+ * indexes the vocabulary (20 ms for 128k entries at most), it does not copy it.
+ *
+ * Special tokens in text are plain text unless TOK_PARSE_SPECIAL is given. No call recurses, and time
+ * is linear or n log n in the text, whatever the text is.
+ */
+#ifndef TEXT_TOK_H
+#define TEXT_TOK_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "model/gguf.h"
+
+struct tok;
+
+enum tok_flags {
+    TOK_ADD_SPECIAL = 1,   /* BOS and EOS as the model says */
+    TOK_PARSE_SPECIAL = 2, /* control tokens in the text become their ids */
+};
+
+enum tok_kind { TOK_NORMAL, TOK_UNKNOWN, TOK_CONTROL, TOK_USER, TOK_UNUSED, TOK_BYTE };
+
+/* ---- life cycle ---- */
+MUST_CHECK enum err tok_open(struct tok **out, const struct gguf *g, struct err_info *e);
+void tok_close(struct tok *t);
+
+/* ---- use ---- */
+/* Ids into the arena: *out [*n]. Fails only without memory or beyond the arena's cap. */
+MUST_CHECK enum err tok_encode(const struct tok *t, struct arena *a, str text, unsigned flags,
+                               int32_t **out, size_t *n, struct err_info *e);
+/* Appends the bytes of one token as they stand in running text (SPM's leading-space rule is the
+ * caller's: see tok_strips_first_space). May be part of a character. Control tokens give nothing
+ * unless `special`; then their written form. */
+void tok_piece(const struct tok *t, int32_t id, bool special, buf *out);
+/* The whole text of ids, as the tokenizer's own decoder gives it (the space that SPM put in front is
+ * taken off). Invalid UTF-8 becomes U+FFFD. */
+void tok_decode(const struct tok *t, const int32_t *ids, size_t n, bool special, buf *out);
+
+/* ---- inspect ---- */
+uint32_t tok_count(const struct tok *t);
+str tok_text(const struct tok *t, int32_t id); /* as the vocabulary spells it */
+enum tok_kind tok_kind(const struct tok *t, int32_t id);
+int32_t tok_bos(const struct tok *t); /* -1: none */
+int32_t tok_eos(const struct tok *t);
+bool tok_adds_bos(const struct tok *t);
+/* EOS, EOT, EOM and whatever else the file or its vocabulary marks as the end of a turn. */
+bool tok_is_end(const struct tok *t, int32_t id);
+/* The id spelled exactly so, or -1. */
+int32_t tok_find(const struct tok *t, str text);
+bool tok_strips_first_space(const struct tok *t);
+const char *tok_model_name(const struct tok *t); /* "llama", "gpt2" */
+
+#endif
