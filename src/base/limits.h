@@ -25,6 +25,7 @@
 #define LIMIT_TEXT_FILE      MIB(256)   /* text given to tokenize and eval */
 
 /* text */
+#define LIMIT_JSON_NODES     (1u << 22) /* values waiting for their container to close */
 #define LIMIT_TEMPLATE       MIB(1)   /* chat template source */
 #define LIMIT_TEMPLATE_OUT   MIB(16)  /* rendered prompt */
 #define LIMIT_TEMPLATE_STEPS 10000000 /* interpreter steps of one rendering */
