@@ -210,7 +210,7 @@ void openai_logprobs_clear(struct openai_logprobs *lp)
 }
 
 /* A probability of zero is minus infinity, which JSON cannot say; OpenAI writes -9999. */
-static double finite(float logprob)
+static double log_of(float logprob)
 {
     return isfinite(logprob) ? (double)logprob : -9999.0;
 }
@@ -227,7 +227,7 @@ static struct jsonw element(buf *b)
 static void token_members(struct jsonw *w, str token, float logprob)
 {
     jsonw_kstr(w, "token", token);
-    jsonw_knum(w, "logprob", finite(logprob));
+    jsonw_knum(w, "logprob", log_of(logprob));
     jsonw_key(w, "bytes");
     jsonw_arr(w);
     for (size_t i = 0; i < token.n; i++)
@@ -265,7 +265,7 @@ void openai_logprobs_add(struct openai_logprobs *lp, str token, float logprob,
     w = element(&lp->list);
     jsonw_str(&w, token);
     w = element(&lp->values);
-    jsonw_num(&w, finite(logprob));
+    jsonw_num(&w, log_of(logprob));
     w = element(&lp->offsets);
     jsonw_uint(&w, lp->offset);
     lp->offset += token.n;
@@ -273,7 +273,7 @@ void openai_logprobs_add(struct openai_logprobs *lp, str token, float logprob,
     jsonw_obj(&w);
     for (size_t i = 0; i < n_top; i++) {
         jsonw_keystr(&w, top[i].token);
-        jsonw_num(&w, finite(top[i].logprob));
+        jsonw_num(&w, log_of(top[i].logprob));
     }
     jsonw_end(&w, '}');
 }
