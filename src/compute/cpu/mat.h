@@ -1,13 +1,13 @@
 /* mat: matrix products of quantised and plain weights with float32 activations.
  *
- * y[i][r] = sum_c W[r][c] * x[i][c] (+ bias[r]) for n rows of activations, W straight from the model's
- * mapping in GGUF blocks. Quantised weights meet int8 activations, quantised once per call for all
- * weights of a fused group: one scale per 32 values for the 32-element types, one per 256 for the
- * K-quants and IQ4_XS; F32, F16 and BF16 weights meet float32 activations. One row (decode) runs at
- * memory bandwidth, many rows (prefill) expand strips of weights in cache.
+ * y[i][r] = sum_c W[r][c] * x[i][c] (+ bias[r]) for n rows of activations, W straight from the
+ * model's mapping in GGUF blocks. Quantised weights meet int8 activations, quantised once per call
+ * for all weights of a fused group: one scale per 32 values for the 32-element types, one per 256
+ * for the K-quants and IQ4_XS; F32, F16 and BF16 weights meet float32 activations. One row (decode)
+ * runs at memory bandwidth, many rows (prefill) expand strips of weights in cache.
  *
- * Determinism: a row of y depends on neither n nor the thread count beyond the rounding of float sums;
- * mat_*.c say where it is exact.
+ * Determinism: a row of y depends on neither n nor the thread count beyond the rounding of float
+ * sums; mat_*.c say where it is exact.
  */
 #ifndef COMPUTE_CPU_MAT_H
 #define COMPUTE_CPU_MAT_H
@@ -29,7 +29,7 @@ enum mat_epilogue {
 
 struct mat_weight {
     enum dtype dtype;
-    const void *w;     /* rows x cols, GGUF rows one after the other */
+    const void *w; /* rows x cols, GGUF rows one after the other */
     uint64_t rows;
     const float *bias; /* [rows] or NULL */
     float *y;          /* [n][y_stride] */
@@ -40,9 +40,9 @@ struct mat_call {
     const float *x; /* [n][cols], rows adjacent */
     uint64_t n, cols;
     struct mat_weight w[3];
-    uint32_t n_w;   /* 1..3 */
+    uint32_t n_w; /* 1..3 */
     enum mat_epilogue epilogue;
-    void *scratch;  /* mat_scratch_bytes() of the largest call, 64-byte aligned */
+    void *scratch; /* mat_scratch_bytes() of the largest call, 64-byte aligned */
 };
 
 enum mat_isa mat_best_isa(void); /* by cpuid and the system's saved state */
