@@ -15,6 +15,7 @@
 #define LIMIT_GGUF_KEY       KIB(64)    /* the specification's own cap on a key */
 #define LIMIT_GGUF_SPLITS    1024       /* files of one model */
 #define LIMIT_GGUF_ARENA     MIB(256)   /* header and directory of one model */
+#define LIMIT_GGUF_HEADER    MIB(256)   /* bytes before the tensor data */
 #define LIMIT_MODEL_LAYERS   1024
 #define LIMIT_MODEL_HEADS    1024
 #define LIMIT_MODEL_DIM      (1u << 20)
@@ -43,10 +44,14 @@
 /* http */
 #define LIMIT_HTTP_HEAD      KIB(64) /* request or status line and headers */
 #define LIMIT_HTTP_HEADERS   100     /* header fields */
+#define LIMIT_HTTP_TARGET    KIB(8)  /* path and query of a request */
 #define LIMIT_HTTP_BODY      MIB(32) /* request body */
 #define LIMIT_HTTP_REPLY     MIB(64) /* a whole reply held by a client */
 #define LIMIT_HTTP_CONNS     16384   /* open connections of one daemon */
 #define LIMIT_HTTP_OUT       MIB(4)  /* bytes waiting for one slow client */
+#define LIMIT_HTTP_PIPE      KIB(64) /* bytes of later requests kept while one is answered */
+#define LIMIT_HTTP_CALLS     4096    /* connections a client keeps to one peer */
+#define LIMIT_HTTP_EXTRA     KIB(16) /* header fields a handler adds; trailers and chunk extensions */
 #define LIMIT_REQ_ARENA      MIB(256)
 #define LIMIT_SSE_EVENT      MIB(4)
 

@@ -43,8 +43,8 @@ static const struct {
     const char *what;
 } foreign[] = {
     {4, 5, "removed from ggml in 2023"},
-    {31, 33, "repacked q4_0, removed from ggml in 2025"},
-    {36, 38, "repacked iq4_nl, removed from ggml in 2025"},
+    {31, 33, "repacked, removed from ggml"},
+    {36, 38, "repacked, removed from ggml"},
     {97, 400, "private to ik_llama.cpp"},
 };
 

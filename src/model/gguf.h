@@ -1,9 +1,9 @@
 /* gguf: the GGUF container, versions 1 to 3, read without trust.
  *
  * gguf_parse() is pure: it reads a header from bytes and never touches a file, so it serves a local
- * file, the first bytes of a remote one and the browser alike; when the header goes on past the bytes
- * given it says how many are needed. gguf_open() maps a file and all its split parts. Tensor data is
- * used from the mapping, never copied.
+ * file, the first bytes of a remote one and the browser alike; when the header goes on past the
+ * bytes given it says how many are needed. gguf_open() maps a file and all its split parts. Tensor
+ * data is used from the mapping, never copied.
  *
  * Every line of the specification that a hostile file could bend is checked: counts and lengths
  * against the bytes that remain, dimensions and their product, alignment, offsets inside the file,
@@ -21,18 +21,30 @@
 #include "model/plan.h"
 
 enum gguf_type { /* ids of the specification */
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STR,
-    GGUF_ARR, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPE_COUNT
+                 GGUF_U8,
+                 GGUF_I8,
+                 GGUF_U16,
+                 GGUF_I16,
+                 GGUF_U32,
+                 GGUF_I32,
+                 GGUF_F32,
+                 GGUF_BOOL,
+                 GGUF_STR,
+                 GGUF_ARR,
+                 GGUF_U64,
+                 GGUF_I64,
+                 GGUF_F64,
+                 GGUF_TYPE_COUNT
 };
 
 struct gguf_kv {
     str key;
     enum gguf_type type; /* GGUF_ARR: see elem and count */
     enum gguf_type elem;
-    uint64_t count;         /* 1 for scalars */
-    const uint8_t *data;    /* the value's bytes in the file; strings in the file's own encoding */
-    size_t bytes;           /* of data */
-    const str *strs;        /* elements of a string or of an array of strings */
+    uint64_t count;      /* 1 for scalars */
+    const uint8_t *data; /* the value's bytes in the file; strings in the file's own encoding */
+    size_t bytes;        /* of data */
+    const str *strs;     /* elements of a string or of an array of strings */
 };
 
 struct gguf_tensor {
@@ -40,13 +52,16 @@ struct gguf_tensor {
     uint32_t n_dims;
     uint64_t dim[4]; /* dim[0] is contiguous; 1 beyond n_dims */
     enum dtype dtype;
-    uint64_t offset;     /* in its file, from the start of the file */
+    uint64_t offset; /* in its file, from the start of the file */
     uint64_t bytes;
     uint32_t part;       /* which split file */
     const uint8_t *data; /* NULL when only a header was parsed */
 };
 
-#define GGUF_PARTS_MAX 1024
+struct gguf_name {
+    str name;
+    uint32_t at; /* index into kv or tensors */
+};
 
 struct gguf {
     uint32_t version;
@@ -59,14 +74,14 @@ struct gguf {
     uint64_t file_bytes; /* all parts */
     struct map *maps;    /* n_parts of them, when opened from files */
     /* ---- private ---- */
-    uint32_t *kv_index, *tensor_index; /* open-addressing tables by name */
-    size_t kv_slots, tensor_slots;
-    struct arena arena; /* of gguf_open */
+    struct gguf_name *kv_names, *tensor_names; /* sorted by name, one for each entry */
+    struct arena arena;                        /* of gguf_open */
 };
 
-/* Parses one file's header out of `bytes`. file_size: size of the whole file (0: unknown, offsets are
- * then not checked against it). Returns ERR_FORMAT or ERR_UNSUPPORTED with a reason; when `n` was too
- * short and the file goes on, returns ERR_LIMIT and *need is a byte count worth trying next. */
+/* Parses one file's header out of `bytes`. file_size: size of the whole file (0: unknown, offsets
+ * are then not checked against it). Returns ERR_FORMAT or ERR_UNSUPPORTED with a reason; when `n`
+ * was too short and the file goes on, returns ERR_LIMIT and *need is a byte count worth trying
+ * next. */
 MUST_CHECK enum err gguf_parse(struct gguf *g, struct arena *a, const uint8_t *bytes, size_t n,
                                uint64_t file_size, uint64_t *need, struct err_info *e);
 
