@@ -1,15 +1,16 @@
 /* engine: one loaded model that turns prompts into tokens for many clients at once.
  *
- * Two nouns. An `engine` is a loaded model with its device, KV cache and scheduler; it belongs to one
- * thread, which calls engine_step() in a loop. A `gen_job` is one request: the caller fills it, hands
- * it over with engine_submit(), and gets it back through its on_event callback when it is done; in
- * between it belongs to the engine. Only gen_job.cancel may be touched from another thread.
+ * Two nouns. An `engine` is a loaded model with its device, KV cache and scheduler; it belongs to
+ * one thread, which calls engine_step() in a loop. A `gen_job` is one request: the caller fills it,
+ * hands it over with engine_submit(), and gets it back through its on_event callback when it is
+ * done; in between it belongs to the engine. Only gen_job.cancel may be touched from another
+ * thread.
  *
  * The header is narrow on purpose: prefix reuse, paging, chunked prefill, batching and sampling are
  * inside. The caller always gives the whole prompt. The engine knows neither HTTP nor JSON.
  *
- * A step takes at most one chunk of prefill tokens plus one token of each decoding job, runs the plan
- * once, samples, and emits. A decode step allocates nothing.
+ * A step takes at most one chunk of prefill tokens plus one token of each decoding job, runs the
+ * plan once, samples, and emits. A decode step allocates nothing.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -28,12 +29,13 @@ struct engine;
 
 struct engine_conf {
     const struct backend *backend;
-    uint32_t n_threads;      /* 0: all usable cores */
-    uint32_t n_ctx;          /* positions of one sequence; 0: the model's, at most 4096 */
-    uint32_t n_slots;        /* sequences at once; 0: 16 */
-    uint32_t max_batch;      /* tokens of one step; 0: 512 */
-    uint32_t max_out;        /* logits rows of one step; 0: n_slots */
-    uint64_t kv_budget;      /* bytes of KV cache; 0: n_slots sequences of n_ctx, at most 2 GiB, at least one */
+    uint32_t n_threads; /* 0: all usable cores */
+    uint32_t n_ctx;     /* positions of one sequence; 0: the model's, at most 4096 */
+    uint32_t n_slots;   /* sequences at once; 0: 16 */
+    uint32_t max_batch; /* tokens of one step; 0: 512 */
+    uint32_t max_out;   /* logits rows of one step; 0: n_slots */
+    uint64_t kv_budget; /* bytes of KV cache; 0: n_slots sequences of n_ctx, at most 2 GiB, at least
+                           one */
     enum dtype ktype, vtype; /* default F16 */
     const char *isa;         /* see dev_conf */
 };
@@ -53,32 +55,32 @@ struct gen_usage {
 
 struct gen_event {
     enum gen_event_type type;
-    int32_t id;               /* GEN_TOKEN */
-    str text;                 /* may be empty: held back; borrowed during the call */
-    float logprob;            /* when params.top_logprobs >= 0 was asked: gen_job.want_logprobs */
+    int32_t id;    /* GEN_TOKEN */
+    str text;      /* may be empty: held back; borrowed during the call */
+    float logprob; /* when params.top_logprobs >= 0 was asked: gen_job.want_logprobs */
     const struct gen_logprob *top;
     uint32_t n_top;
-    enum gen_finish finish;   /* GEN_DONE; text is what was still held back */
-    enum err error;           /* GEN_ERROR */
+    enum gen_finish finish; /* GEN_DONE; text is what was still held back */
+    enum err error;         /* GEN_ERROR */
     const char *message;
 };
 
 struct gen_job {
-    const int32_t *prompt;    /* [n_prompt], n_prompt >= 1, borrowed until GEN_DONE */
+    const int32_t *prompt; /* [n_prompt], n_prompt >= 1, borrowed until GEN_DONE */
     uint32_t n_prompt;
     struct params params;
-    const str *stops;         /* borrowed until GEN_DONE */
+    const str *stops; /* borrowed until GEN_DONE */
     size_t n_stops;
     bool want_logprobs;
-    bool strip_first;         /* see stream_init */
+    bool strip_first; /* see stream_init */
     bool show_special;
-    atomic_bool cancel;       /* set from any thread; seen before the next step */
+    atomic_bool cancel; /* set from any thread; seen before the next step */
     /* On the engine's thread. After GEN_DONE the job is the caller's again. */
     void (*on_event)(struct gen_job *job, const struct gen_event *ev);
     void *owner;
-    struct gen_usage usage;   /* valid at GEN_DONE */
+    struct gen_usage usage; /* valid at GEN_DONE */
     uint64_t submitted_ns;
-    struct gen_job *next;     /* the engine's queue */
+    struct gen_job *next; /* the engine's queue */
 };
 
 /* ---- life cycle ---- */
