@@ -1,7 +1,8 @@
 /* chan: a ring of bytes under one lock. See chan.h.
  *
  * A record is a header, the alternatives and the text, laid out contiguously: when it does not fit
- * before the end of the ring, a header of size 0 says "go on at the start". Records are aligned to 16.
+ * before the end of the ring, a header of size 0 says "go on at the start". Records are aligned
+ * to 16.
  */
 #include "worker/chan.h"
 
@@ -23,7 +24,6 @@ struct chan {
     pthread_mutex_t lock;
     pthread_cond_t room;
     size_t size, head, used; /* head: next byte to read; used includes skipped tails */
-    bool closed;
     char *ring;
     char *scratch; /* the reader's copy of one record */
 };
@@ -60,7 +60,7 @@ void chan_free(struct chan *c)
     mem_free(c);
 }
 
-/* Finds contiguous room for n bytes, waiting for the reader; NULL when closed. */
+/* Finds contiguous room for n bytes, waiting for the reader. */
 static char *make_room(struct chan *c, size_t n)
 {
     for (;;) {
@@ -68,7 +68,6 @@ static char *make_room(struct chan *c, size_t n)
         size_t to_end = c->size - tail;
         size_t need = n <= to_end ? n : to_end + n;
 
-        if (c->closed) return NULL;
         if (need <= c->size - c->used) {
             if (n > to_end) {
                 ((struct record *)(void *)(c->ring + tail))->bytes = 0;
@@ -93,13 +92,12 @@ bool chan_put(struct chan *c, struct gen_job *job, const struct gen_event *ev)
     ASSERT(r.bytes <= RECORD_MAX);
     pthread_mutex_lock(&c->lock);
     was_empty = c->used == 0;
-    if ((p = make_room(c, r.bytes))) {
-        memcpy(p, &r, sizeof r);
-        p += sizeof r;
-        if (top) memcpy(p, ev->top, top);
-        if (ev->text.n) memcpy(p + top, ev->text.p, ev->text.n);
-        if (r.message) memcpy(p + top + ev->text.n, ev->message, r.message);
-    }
+    p = make_room(c, r.bytes);
+    memcpy(p, &r, sizeof r);
+    p += sizeof r;
+    if (top) memcpy(p, ev->top, top);
+    if (ev->text.n) memcpy(p + top, ev->text.p, ev->text.n);
+    if (r.message) memcpy(p + top + ev->text.n, ev->message, r.message);
     pthread_mutex_unlock(&c->lock);
     return was_empty;
 }
@@ -135,12 +133,4 @@ bool chan_get(struct chan *c, struct chan_msg *out)
     out->ev.text.p = p + top;
     out->ev.message = r.message ? p + top + r.ev.text.n : NULL;
     return true;
-}
-
-void chan_close(struct chan *c)
-{
-    pthread_mutex_lock(&c->lock);
-    c->closed = true;
-    pthread_cond_broadcast(&c->room);
-    pthread_mutex_unlock(&c->lock);
 }

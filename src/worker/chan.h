@@ -23,11 +23,9 @@ struct chan_msg {
 struct chan *chan_new(size_t bytes); /* NULL when there is no memory */
 void chan_free(struct chan *c);
 
-/* Engine thread. Returns true when the reader has to be woken (the ring was empty). Waits for room. */
+/* Engine thread. Returns true when the reader has to be woken (the ring was empty). Waits for room, so
+ * the reader must go on reading as long as there is a writer. */
 bool chan_put(struct chan *c, struct gen_job *job, const struct gen_event *ev);
 /* Loop thread. False when there is nothing. */
 bool chan_get(struct chan *c, struct chan_msg *out);
-/* Loop thread, at the end: a writer that waits for room goes on and its records are dropped. */
-void chan_close(struct chan *c);
-
 #endif

@@ -1,0 +1,99 @@
+/* caps: `--capabilities`, made from the tables of families, types, ops and parameters. */
+#include <string.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/os.h"
+#include "model/family.h"
+#include "model/plan.h"
+#include "proto/params.h"
+#include "worker/worker.h"
+
+static void dtypes_of(struct jsonw *w, const struct backend *be)
+{
+    jsonw_key(w, "dtypes");
+    jsonw_arr(w);
+    for (int t = 0; t < DTYPE_COUNT; t++) {
+        if (be->has(OP_LINEAR, (enum dtype)t)) jsonw_c(w, dtype_info((enum dtype)t)->name);
+    }
+    jsonw_end(w, ']');
+    jsonw_key(w, "kv_types");
+    jsonw_arr(w);
+    for (int t = 0; t < DTYPE_COUNT; t++) {
+        if (be->has_kv((enum dtype)t, (enum dtype)t)) jsonw_c(w, dtype_info((enum dtype)t)->name);
+    }
+    jsonw_end(w, ']');
+    jsonw_key(w, "ops");
+    jsonw_arr(w);
+    for (int op = 0; op < OP_COUNT; op++) {
+        if (be->op[op]) jsonw_c(w, plan_op_name((enum op)op));
+    }
+    jsonw_end(w, ']');
+}
+
+static void families(struct jsonw *w)
+{
+    size_t n;
+    const struct family *f = family_all(&n);
+
+    jsonw_key(w, "families");
+    jsonw_arr(w);
+    for (size_t i = 0; i < n; i++)
+        jsonw_c(w, f[i].name);
+    jsonw_end(w, ']');
+}
+
+static void parameters(struct jsonw *w)
+{
+    size_t n;
+    const struct params_row *p = params_rows(&n);
+
+    jsonw_key(w, "supported_parameters");
+    jsonw_obj(w);
+    for (size_t i = 0; i < n; i++) {
+        jsonw_key(w, p[i].name);
+        jsonw_obj(w);
+        jsonw_knum(w, "min", p[i].min);
+        jsonw_knum(w, "max", p[i].max);
+        jsonw_knum(w, "default", p[i].dflt);
+        jsonw_end(w, '}');
+    }
+    jsonw_end(w, '}');
+}
+
+void worker_capabilities(const struct worker_kind *kind, buf *out)
+{
+    struct jsonw w;
+
+    jsonw_init(&w, out);
+    jsonw_obj(&w);
+    jsonw_kc(&w, "id", kind->name);
+    jsonw_kc(&w, "version", RBEE_VERSION);
+    jsonw_kc(&w, "type", kind->device);
+    jsonw_kc(&w, "device_name", os_cpu_name());
+    jsonw_kbool(&w, "pure_backend", true);
+    jsonw_kbool(&w, "supports_offloading", false);
+    jsonw_key(&w, "formats");
+    jsonw_arr(&w);
+    jsonw_c(&w, "gguf");
+    jsonw_end(&w, ']');
+    families(&w);
+    jsonw_key(&w, "backends");
+    jsonw_arr(&w);
+    for (size_t i = 0; kind->backends[i]; i++) {
+        jsonw_obj(&w);
+        jsonw_kc(&w, "name", kind->backends[i]->name);
+        dtypes_of(&w, kind->backends[i]);
+        jsonw_end(&w, '}');
+    }
+    jsonw_end(&w, ']');
+    parameters(&w);
+    jsonw_key(&w, "limits");
+    jsonw_obj(&w);
+    jsonw_kint(&w, "context", LIMIT_MODEL_CONTEXT);
+    jsonw_kint(&w, "slots", LIMIT_SLOTS);
+    jsonw_kint(&w, "batch", LIMIT_BATCH);
+    jsonw_kint(&w, "queue", LIMIT_JOB_QUEUE);
+    jsonw_end(&w, '}');
+    jsonw_end(&w, '}');
+}

@@ -1,0 +1,345 @@
+/* serve: the worker's HTTP side: a loop, a few routes, one engine behind them.
+ *
+ * When the model is loaded and the socket listens, one line of JSON goes to standard output, so
+ * that the hive need not poll; when loading fails, the line holds the error instead and the program
+ * ends with the error's exit code. SIGTERM and SIGINT stop accepting, cancel what runs, and end.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/opt.h"
+#include "base/os.h"
+#include "worker/reply.h"
+#include "worker/worker.h"
+
+struct serve_opts {
+    struct worker_conf conf;
+    const char *model, *name, *listen, *log_level;
+    bool with_parent;
+};
+
+struct serve {
+    const struct worker_kind *kind;
+    struct serve_opts o;
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_signal_t term, intr;
+    struct http_server *http;
+    struct host *host;
+    struct chat *chat;
+    struct reply_model model;
+    uint64_t started_ns;
+    bool stopping;
+};
+
+/* A step longer than this means that the engine is stuck: even a full batch on a slow core ends
+ * sooner. */
+#define STALL_NS ((uint64_t)60 * 1000000000u)
+
+static const struct opt opts[] = {
+    {"model", 'm', OPT_STR, offsetof(struct serve_opts, model), "FILE", NULL, NULL, 0, 0, NULL,
+     NULL, "GGUF file to load"},
+    {"name", 0, OPT_STR, offsetof(struct serve_opts, name), "NAME", NULL, NULL, 0, 0, NULL, NULL,
+     "name of the model in replies; default: the file's"},
+    {"listen", 'l', OPT_STR, offsetof(struct serve_opts, listen), "ADDR", "127.0.0.1:8080", NULL, 0,
+     0, NULL, NULL, "127.0.0.1:PORT or unix:PATH"},
+    {"log-level", 0, OPT_ENUM, offsetof(struct serve_opts, log_level), "LEVEL", "info",
+     "error|warn|info|debug", 0, 0, "RBEE_LOG", NULL, "how much to log to standard error"},
+    {"with-parent", 0, OPT_BOOL, offsetof(struct serve_opts, with_parent), NULL, NULL, NULL, 0, 0,
+     NULL, NULL, "end when the process that started this one ends"},
+    WORKER_OPTS(struct serve_opts, conf),
+    {0},
+};
+
+/* ---- routes ---- */
+
+static void h_health(struct http_req *r, void *owner)
+{
+    struct serve *s = owner;
+    struct host_health h = host_health(s->host);
+
+    if (h.still_ns > STALL_NS)
+        http_error(r, ERR_UNAVAILABLE, "the engine has made no progress for %llu s",
+                   (unsigned long long)(h.still_ns / 1000000000u));
+    else
+        http_reply(r, 200, "application/json", S("{\"status\":\"ok\"}"));
+}
+
+static void h_chat(struct http_req *r, void *owner)
+{
+    reply_start(&((struct serve *)owner)->model, r, OPENAI_CHAT);
+}
+
+static void h_completion(struct http_req *r, void *owner)
+{
+    reply_start(&((struct serve *)owner)->model, r, OPENAI_COMPLETION);
+}
+
+static void write_info(struct serve *s, buf *b)
+{
+    const struct engine *en = host_engine(s->host);
+    const struct meta *m = engine_meta(en);
+    struct engine_stats st;
+    struct jsonw w;
+
+    host_stats(s->host, &st);
+    jsonw_init(&w, b);
+    jsonw_obj(&w);
+    jsonw_kc(&w, "model", s->o.name);
+    jsonw_kc(&w, "path", s->o.model);
+    jsonw_kint(&w, "pid", getpid());
+    jsonw_kc(&w, "worker", s->kind->name);
+    jsonw_kc(&w, "version", RBEE_VERSION);
+    jsonw_kc(&w, "device", s->kind->device);
+    jsonw_kc(&w, "backend", engine_describe(en));
+    jsonw_kstr(&w, "architecture", m->arch);
+    jsonw_kstr(&w, "quantization", m->file_type);
+    jsonw_kint(&w, "parameters", (int64_t)m->n_params);
+    jsonw_kint(&w, "context", engine_n_ctx(en));
+    jsonw_kint(&w, "slots", st.slots);
+    jsonw_kint(&w, "active", st.active);
+    jsonw_kint(&w, "waiting", st.waiting);
+    jsonw_kint(&w, "kv_blocks", st.kv_blocks);
+    jsonw_kint(&w, "kv_blocks_used", st.kv_blocks_used);
+    jsonw_kint(&w, "kv_blocks_cached", st.kv_blocks_cached);
+    jsonw_kint(&w, "weight_bytes", (int64_t)st.weight_bytes);
+    jsonw_kint(&w, "kv_bytes", (int64_t)st.kv_bytes);
+    jsonw_kint(&w, "compute_bytes", (int64_t)st.compute_bytes);
+    jsonw_kint(&w, "rss_bytes", (int64_t)os_rss());
+    jsonw_knum(&w, "load_ms", (double)(st.load_ns / 1000) / 1e3);
+    jsonw_kint(&w, "steps", (int64_t)st.steps);
+    jsonw_kint(&w, "prompt_tokens", (int64_t)st.prompt_tokens);
+    jsonw_kint(&w, "cached_tokens", (int64_t)st.cached_tokens);
+    jsonw_kint(&w, "completion_tokens", (int64_t)st.completion_tokens);
+    jsonw_kint(&w, "jobs_done", (int64_t)st.jobs_done);
+    jsonw_kint(&w, "jobs_cancelled", (int64_t)st.jobs_cancelled);
+    jsonw_kbool(&w, "chat_template", !chat_is_default(s->chat));
+    jsonw_end(&w, '}');
+}
+
+static void h_info(struct http_req *r, void *owner)
+{
+    buf b;
+
+    buf_init(&b, KIB(64));
+    write_info(owner, &b);
+    http_reply(r, 200, "application/json", buf_view(&b));
+    buf_fini(&b);
+}
+
+static void metric(buf *b, const char *name, const char *type, const char *help, double v)
+{
+    buf_printf(b, "# HELP rbee_worker_%s %s\n# TYPE rbee_worker_%s %s\nrbee_worker_%s %.17g\n",
+               name, help, name, type, name, v);
+}
+
+static void h_metrics(struct http_req *r, void *owner)
+{
+    struct serve *s = owner;
+    struct engine_stats st;
+    buf b;
+
+    host_stats(s->host, &st);
+    buf_init(&b, KIB(64));
+    metric(&b, "slots", "gauge", "sequences that can be decoded together", st.slots);
+    metric(&b, "active", "gauge", "requests being served", st.active);
+    metric(&b, "waiting", "gauge", "requests waiting for a slot", st.waiting);
+    metric(&b, "kv_blocks", "gauge", "blocks of the KV cache", st.kv_blocks);
+    metric(&b, "kv_blocks_used", "gauge", "blocks in use", st.kv_blocks_used);
+    metric(&b, "kv_blocks_cached", "gauge", "unused blocks kept for their prefix",
+           st.kv_blocks_cached);
+    metric(&b, "steps_total", "counter", "forward passes", (double)st.steps);
+    metric(&b, "prompt_tokens_total", "counter", "prompt tokens", (double)st.prompt_tokens);
+    metric(&b, "cached_tokens_total", "counter", "prompt tokens taken from the cache",
+           (double)st.cached_tokens);
+    metric(&b, "completion_tokens_total", "counter", "tokens generated",
+           (double)st.completion_tokens);
+    metric(&b, "jobs_done_total", "counter", "requests finished", (double)st.jobs_done);
+    metric(&b, "jobs_cancelled_total", "counter", "requests cancelled", (double)st.jobs_cancelled);
+    metric(&b, "rss_bytes", "gauge", "resident memory", (double)os_rss());
+    http_reply(r, 200, "text/plain; version=0.0.4", buf_view(&b));
+    buf_fini(&b);
+}
+
+static const struct http_route routes[] = {
+    {"GET", "/health", 0, true, h_health},
+    {"GET", "/metrics", 0, true, h_metrics},
+    {"GET", "/v1/info", 0, true, h_info},
+    {"POST", "/v1/chat/completions", LIMIT_HTTP_BODY, false, h_chat},
+    {"POST", "/v1/completions", LIMIT_HTTP_BODY, false, h_completion},
+    {0},
+};
+
+/* ---- life ---- */
+
+static void wake_loop(void *owner)
+{
+    (void)uv_async_send(&((struct serve *)owner)->wake);
+}
+
+static void on_wake(uv_async_t *a)
+{
+    struct serve *s = a->data;
+
+    host_drain(s->host, reply_on_msg, NULL);
+}
+
+static void on_closed(void *owner)
+{
+    struct serve *s = owner;
+
+    s->http = NULL;
+    uv_close((uv_handle_t *)&s->wake, NULL);
+    uv_close((uv_handle_t *)&s->term, NULL);
+    uv_close((uv_handle_t *)&s->intr, NULL);
+}
+
+static void on_signal(uv_signal_t *sig, int signum)
+{
+    struct serve *s = sig->data;
+
+    (void)signum;
+    if (s->stopping) return;
+    s->stopping = true;
+    log_ev(LOG_STOP, "model", s->o.name);
+    reply_cancel_all(&s->model);
+    http_server_close(s->http, 2000, on_closed, s);
+}
+
+static enum err listen_at(struct serve *s, struct err_info *e)
+{
+    str addr = str_c(s->o.listen), port_text;
+    char host[256];
+    int64_t port;
+    size_t colon = addr.n;
+
+    if (str_starts(addr, S("unix:"))) return http_listen_unix(s->http, addr.p + 5, e);
+    while (colon > 0 && addr.p[colon - 1] != ':')
+        colon--;
+    port_text = str_sub(addr, colon, addr.n);
+    if (colon < 2 || colon > sizeof host || !str_int(port_text, &port) || port < 0 || port > 65535)
+        return ERR_FAIL(e, INVALID, "--listen %s: write HOST:PORT or unix:PATH", s->o.listen);
+    memcpy(host, addr.p, colon - 1);
+    host[colon - 1] = 0;
+    return http_listen_tcp(s->http, host, (int)port, e);
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+static enum err load(struct serve *s, struct err_info *e)
+{
+    struct engine_conf conf;
+    struct engine *en;
+    const struct tok *t;
+    enum err code;
+    buf bos = {.cap = KIB(1)}, eos = {.cap = KIB(1)};
+
+    if ((code = worker_conf_engine(s->kind, &s->o.conf, &conf, e))) return code;
+    log_ev(LOG_MODEL_LOADING, "path", s->o.model);
+    if ((code = engine_open(&en, s->o.model, &conf, e))) return code;
+    t = engine_tok(en);
+    if (tok_bos(t) >= 0) tok_piece(t, tok_bos(t), true, &bos);
+    if (tok_eos(t) >= 0) tok_piece(t, tok_eos(t), true, &eos);
+    code = chat_open(&s->chat, engine_meta(en)->chat_template, buf_view(&bos), buf_view(&eos), e);
+    buf_fini(&bos);
+    buf_fini(&eos);
+    if (!code) code = host_open(&s->host, en, wake_loop, s, e);
+    if (code) {
+        engine_close(en);
+        return code;
+    }
+    s->model = (struct reply_model){.host = s->host, .chat = s->chat, .name = s->o.name};
+    return ERR_OK;
+}
+
+static void say_ready(struct serve *s)
+{
+    buf b;
+
+    buf_init(&b, KIB(64));
+    buf_printf(&b, "{\"ready\":true,\"port\":%d,\"info\":", http_server_port(s->http));
+    write_info(s, &b);
+    buf_c(&b, "}\n");
+    fwrite(b.p, 1, b.n, stdout);
+    fflush(stdout);
+    buf_fini(&b);
+    log_ev(LOG_MODEL_READY, "model", s->o.name, "listen", s->o.listen, "backend",
+           engine_describe(host_engine(s->host)));
+}
+
+static enum err start(struct serve *s, struct err_info *e)
+{
+    struct http_conf hc = {.name = "rbee-worker/" RBEE_VERSION, .routes = routes, .owner = s};
+    enum err code;
+
+    s->wake.data = s->term.data = s->intr.data = s;
+    if (uv_async_init(&s->loop, &s->wake, on_wake)) return ERR_FAIL(e, INTERNAL, "no event loop");
+    uv_signal_init(&s->loop, &s->term);
+    uv_signal_init(&s->loop, &s->intr);
+    uv_signal_start(&s->term, on_signal, SIGTERM);
+    uv_signal_start(&s->intr, on_signal, SIGINT);
+    if ((code = http_server_new(&s->http, &s->loop, &hc, e))) return code;
+    if ((code = listen_at(s, e))) return code;
+    return load(s, e);
+}
+
+/* Runs what is left of the loop so that every handle is closed before it goes. */
+static void run_down(struct serve *s)
+{
+    if (s->http) http_server_close(s->http, 0, on_closed, s);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    host_close(s->host, reply_on_msg, NULL);
+    chat_close(s->chat);
+    uv_loop_close(&s->loop);
+}
+
+enum err worker_serve(const struct worker_kind *kind, int argc, char **argv, struct err_info *e)
+{
+    struct serve s = {.kind = kind, .started_ns = os_now_ns()};
+    const struct opt_spec spec = {.opts = opts,
+                                  .command = "llm-worker-rbee-cpu serve",
+                                  .summary = "Answers requests for one model."};
+    enum log_level level;
+    bool help;
+    enum err code;
+    buf b;
+
+    if ((code = opt_parse(&spec, argc, argv, &s.o, &help, e))) return code;
+    if (help) {
+        buf_init(&b, KIB(64));
+        opt_help(&spec, &b, 80);
+        fputs(b.p, stdout);
+        buf_fini(&b);
+        return ERR_OK;
+    }
+    if (!s.o.model) return ERR_FAIL(e, INVALID, "--model is missing: which GGUF file?");
+    if (!s.o.name) s.o.name = base_name(s.o.model);
+    if (log_level_from(s.o.log_level, &level)) log_set_level(level);
+    log_set_name(kind->name);
+    if (s.o.with_parent) os_die_with_parent();
+    signal(SIGPIPE, SIG_IGN);
+    if (uv_loop_init(&s.loop)) return ERR_FAIL(e, INTERNAL, "no event loop");
+    if ((code = start(&s, e))) {
+        buf_init(&b, KIB(4));
+        openai_error(&b, code, e->text);
+        puts(b.p);
+        fflush(stdout);
+        buf_fini(&b);
+        if (!s.http && s.wake.data) on_closed(&s);
+    } else {
+        say_ready(&s);
+        uv_run(&s.loop, UV_RUN_DEFAULT);
+    }
+    run_down(&s);
+    return code;
+}

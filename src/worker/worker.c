@@ -1,0 +1,90 @@
+/* worker: chooses the command. See worker.h. */
+#include "worker/worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/opt.h"
+
+static const struct command {
+    const char *name;
+    enum err (*run)(const struct worker_kind *kind, int argc, char **argv, struct err_info *e);
+    const char *help;
+} commands[] = {
+    {"serve", worker_serve, "answer requests for one model (started by a hive)"},
+    {"eval", worker_eval, "write the logits of a token file, or its perplexity"},
+    {"bench", worker_bench, "measure prefill and decode speed"},
+};
+
+enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_conf *c,
+                            struct engine_conf *out, struct err_info *e)
+{
+    const struct backend *be = kind->backends[0];
+
+    if (c->backend) {
+        size_t i = 0;
+
+        while (kind->backends[i] && strcmp(kind->backends[i]->name, c->backend) != 0)
+            i++;
+        if (!(be = kind->backends[i]))
+            return ERR_FAIL(e, UNSUPPORTED, "%s has no back end '%s'; see --capabilities",
+                            kind->name, c->backend);
+    }
+    *out = (struct engine_conf){
+        .backend = be,
+        .n_threads = (uint32_t)c->threads,
+        .n_ctx = (uint32_t)c->ctx,
+        .n_slots = (uint32_t)c->slots,
+        .max_batch = (uint32_t)c->batch,
+        .kv_budget = (uint64_t)c->kv_budget,
+        .ktype = dtype_from_name(str_c(c->ktype)),
+        .vtype = dtype_from_name(str_c(c->ktype)),
+        .isa = c->isa,
+    };
+    return ERR_OK;
+}
+
+static void print_help(const struct worker_kind *kind)
+{
+    printf("%s: runs one model on one device (%s); part of rbee.\n\nUsage: %s COMMAND [OPTIONS]\n\n"
+           "Commands:\n",
+           kind->name, kind->device, kind->name);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        printf("  %-8s %s\n", commands[i].name, commands[i].help);
+    printf("\n  --capabilities  what this executable can run, as JSON\n"
+           "  --version       its version\n\nEvery command has its own --help.\n");
+}
+
+int worker_main(const struct worker_kind *kind, int argc, char **argv)
+{
+    struct err_info e = {0};
+    const char *name = argc > 1 ? argv[1] : "--help";
+
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(name, commands[i].name) != 0) continue;
+        enum err code = commands[i].run(kind, argc - 1, argv + 1, &e);
+
+        if (code) fprintf(stderr, "%s: %s\n", kind->name, e.text);
+        return err_exit(code);
+    }
+    if (strcmp(name, "--capabilities") == 0) {
+        buf b;
+
+        buf_init(&b, MIB(1));
+        worker_capabilities(kind, &b);
+        puts(b.p);
+        buf_fini(&b);
+        return 0;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("%s %s\n", kind->name, RBEE_VERSION);
+        return 0;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        print_help(kind);
+        return 0;
+    }
+    fprintf(stderr, "%s: no command '%s'; see %s --help\n", kind->name, name, kind->name);
+    return err_exit(ERR_INVALID);
+}
