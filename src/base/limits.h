@@ -41,6 +41,15 @@
 #define LIMIT_TOP_LOGPROBS   20
 #define LIMIT_JOB_QUEUE      1024 /* requests waiting in a worker */
 
+/* store */
+#define LIMIT_STORE_MODELS   10000
+#define LIMIT_STORE_DEPTH    4 /* folders below a root */
+#define LIMIT_STORE_ARENA    MIB(64)
+
+/* hive and queen */
+#define LIMIT_WORKERS        64  /* of one hive */
+#define LIMIT_HIVES          256 /* of one queen */
+
 /* http */
 #define LIMIT_HTTP_HEAD      KIB(64) /* request or status line and headers */
 #define LIMIT_HTTP_HEADERS   100     /* header fields */

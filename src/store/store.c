@@ -1,0 +1,283 @@
+/* store: directories, names and the list of models. See store.h. */
+#include "store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "model/gguf.h"
+#include "model/meta.h"
+
+/* ---- directories ---- */
+
+static bool join(char out[STORE_PATH_MAX], const char *a, const char *b)
+{
+    int n = snprintf(out, STORE_PATH_MAX, "%s%s%s", a, *b ? "/" : "", b);
+
+    return n > 0 && n < STORE_PATH_MAX;
+}
+
+/* $var/rbee, or $HOME/fallback/rbee. */
+static bool xdg(char out[STORE_PATH_MAX], const char *var, const char *fallback, const char *tail)
+{
+    const char *v = getenv(var), *home = getenv("HOME");
+    char base[STORE_PATH_MAX];
+
+    if (v && v[0] == '/') return join(out, v, tail); /* relative values are invalid by the spec */
+    return home && home[0] == '/' && join(base, home, fallback) && join(out, base, tail);
+}
+
+static bool is_dir(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static void add_root(struct store *s, const char *path)
+{
+    char real[STORE_PATH_MAX];
+
+    if (s->n_roots == STORE_ROOTS_MAX || !realpath(path, real)) return;
+    for (int i = 0; i < s->n_roots; i++) {
+        if (strcmp(s->roots[i], real) == 0) return;
+    }
+    memcpy(s->roots[s->n_roots++], real, sizeof real);
+}
+
+/* Models that came with the program: in a package, or in the source tree it was built in. */
+static void add_shipped_roots(struct store *s)
+{
+    static const char *const places[] = {"../share/rbee/models", "../../models"};
+    char exe[STORE_PATH_MAX - 64], path[STORE_PATH_MAX];
+
+    if (!os_exe_dir(exe, sizeof exe)) return;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        if (join(path, exe, places[i]) && is_dir(path)) add_root(s, path);
+    }
+}
+
+enum err store_init(struct store *s, struct err_info *e)
+{
+    const char *models = getenv("RBEE_MODELS"), *run = getenv("XDG_RUNTIME_DIR");
+    char own[STORE_PATH_MAX];
+    bool good;
+
+    *s = (struct store){0};
+    good = models ? join(own, models, "") : xdg(own, "XDG_CACHE_HOME", ".cache", "rbee/models");
+    good = good && xdg(s->state, "XDG_DATA_HOME", ".local/share", "rbee");
+    good = good && xdg(s->config, "XDG_CONFIG_HOME", ".config", "rbee");
+    if (!good)
+        return ERR_FAIL(e, INVALID, "neither HOME nor the XDG variables name an absolute folder");
+    if (run && run[0] == '/' && is_dir(run))
+        good = join(s->run, run, "rbee");
+    else
+        good = join(s->run, s->state, "run");
+    if (!good) return ERR_FAIL(e, INVALID, "the path of the state folder is too long");
+    /* A unix socket's path has room for about 100 bytes. */
+    if (strlen(s->run) > 80)
+        snprintf(s->run, sizeof s->run, "/tmp/rbee-%u-%08x", (unsigned)getuid(),
+                 (unsigned)str_hash(str_c(s->state)));
+    add_root(s, own);
+    add_shipped_roots(s);
+    return ERR_OK;
+}
+
+/* ---- names ---- */
+
+static bool name_ok(str name)
+{
+    str rest = name, part;
+
+    if (name.n == 0 || name.n > 1024) return false;
+    for (size_t i = 0; i < name.n; i++) {
+        if ((unsigned char)name.p[i] < 0x20 || name.p[i] == 0x7f || name.p[i] == '\\') return false;
+    }
+    do {
+        part = str_cut(rest, '/', &rest);
+        if (part.n == 0 || str_eqc(part, ".") || str_eqc(part, "..")) return false;
+    } while (rest.p);
+    return true;
+}
+
+static bool exists(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0;
+}
+
+static bool looks_like_path(str name)
+{
+    return str_starts(name, S("/")) || str_starts(name, S("./")) || str_starts(name, S("../")) ||
+           str_ends(name, S(".gguf"));
+}
+
+static enum err resolve_path(str name, char out[STORE_PATH_MAX], struct err_info *e)
+{
+    char path[STORE_PATH_MAX];
+
+    if (name.n >= sizeof path || memchr(name.p, 0, name.n))
+        return ERR_FAIL(e, INVALID, "the path of the model is too long");
+    memcpy(path, name.p, name.n);
+    path[name.n] = 0;
+    if (!realpath(path, out)) return err_errno(e, errno, "open the model", path);
+    return ERR_OK;
+}
+
+enum err store_resolve(const struct store *s, str name, char out[STORE_PATH_MAX],
+                       struct err_info *e)
+{
+    char path[STORE_PATH_MAX];
+
+    if (name_ok(name)) {
+        for (int i = 0; i < s->n_roots; i++) {
+            static const char *const ends[] = {"", ".gguf"};
+
+            for (size_t k = 0; k < 2; k++) {
+                int n = snprintf(path, sizeof path, "%s/%.*s%s", s->roots[i], STR(name), ends[k]);
+
+                if (n < 0 || n >= (int)sizeof path || !exists(path) || is_dir(path)) continue;
+                if (!realpath(path, out)) return err_errno(e, errno, "open the model", path);
+                return ERR_OK;
+            }
+        }
+    }
+    if (looks_like_path(name)) return resolve_path(name, out, e);
+    return ERR_FAIL(e, NOTFOUND,
+                    "no model '%.*s' here; `rbee ls` lists what there is, and a path to a .gguf "
+                    "file works too",
+                    STR(str_sub(name, 0, 200)));
+}
+
+str store_name_of(const struct store *s, str path)
+{
+    size_t slash = path.n;
+
+    for (int i = 0; i < s->n_roots; i++) {
+        str root = str_c(s->roots[i]);
+
+        if (str_starts(path, root) && path.n > root.n && path.p[root.n] == '/') {
+            path = str_sub(path, root.n + 1, path.n);
+            goto cut;
+        }
+    }
+    while (slash > 0 && path.p[slash - 1] != '/')
+        slash--;
+    path = str_sub(path, slash, path.n);
+cut:
+    if (str_ends(path, S(".gguf"))) path.n -= 5;
+    return path;
+}
+
+/* ---- models ---- */
+
+enum err store_inspect(const struct store *s, struct arena *a, const char *path,
+                       struct store_model *out, struct err_info *e)
+{
+    struct gguf g;
+    struct meta m;
+    struct stat st;
+    struct arena tmp;
+    enum err code;
+
+    *out = (struct store_model){.path = arena_str(a, str_c(path))};
+    if (!out->path.p) return ERR_FAIL(e, NOMEM, "no memory to look at %s", path);
+    out->name = store_name_of(s, out->path);
+    if (stat(path, &st) < 0) return err_errno(e, errno, "look at", path);
+    out->modified = (int64_t)st.st_mtime;
+    out->bytes = (uint64_t)st.st_size;
+    if ((code = gguf_open(&g, path, e))) {
+        out->problem = arena_str(a, str_c(e->text));
+        return ERR_OK;
+    }
+    out->bytes = g.file_bytes;
+    arena_init(&tmp, LIMIT_GGUF_ARENA);
+    if (meta_from_gguf(&m, &tmp, &g, e)) {
+        out->problem = arena_str(a, str_c(e->text));
+    } else {
+        out->runnable = true;
+        out->architecture = arena_str(a, m.arch);
+        out->quantization = arena_str(a, m.file_type);
+        out->n_params = m.n_params;
+        out->n_ctx = m.n_ctx_train;
+        out->chat = m.chat_template.n > 0;
+    }
+    arena_fini(&tmp);
+    gguf_close(&g);
+    return ERR_OK;
+}
+
+struct walk {
+    const struct store *s;
+    struct arena *a;
+    str *paths;
+    size_t n;
+};
+
+/* Parts after the first belong to the first: "-00002-of-00003.gguf". */
+static bool is_later_part(str name)
+{
+    size_t at = str_find(name, S("-of-"), 0);
+
+    return at != SIZE_MAX && at >= 6 && name.p[at - 6] == '-' &&
+           !str_eqc(str_sub(name, at - 5, 5), "00001");
+}
+
+static void walk_dir(struct walk *w, const char *dir, int depth)
+{
+    DIR *d = opendir(dir);
+    struct dirent *ent;
+    char path[STORE_PATH_MAX];
+
+    if (!d) return;
+    while ((ent = readdir(d)) && w->n < LIMIT_STORE_MODELS) {
+        str name = str_c(ent->d_name);
+
+        if (name.p[0] == '.' || !join(path, dir, ent->d_name)) continue;
+        if (is_dir(path)) {
+            if (depth < LIMIT_STORE_DEPTH) walk_dir(w, path, depth + 1);
+        } else if (str_ends(name, S(".gguf")) && !is_later_part(name)) {
+            w->paths[w->n] = arena_str(w->a, str_c(path));
+            if (w->paths[w->n].p) w->n++;
+        }
+    }
+    closedir(d);
+}
+
+static int by_name(const void *x, const void *y)
+{
+    return str_cmp(((const struct store_model *)x)->name, ((const struct store_model *)y)->name);
+}
+
+enum err store_list(const struct store *s, struct arena *a, struct store_model **out, size_t *n,
+                    struct err_info *e)
+{
+    struct walk w = {.s = s, .a = a, .paths = mem_array(LIMIT_STORE_MODELS, sizeof *w.paths)};
+    struct store_model *list;
+    enum err code = ERR_OK;
+
+    *n = 0;
+    if (!w.paths) return ERR_FAIL(e, NOMEM, "no memory for the list of models");
+    for (int i = 0; i < s->n_roots; i++)
+        walk_dir(&w, s->roots[i], 0);
+    list = ARENA_NEW(a, struct store_model, w.n);
+    if (!list && w.n) code = ERR_FAIL(e, NOMEM, "no memory for the list of models");
+    for (size_t i = 0; i < w.n && !code; i++) {
+        struct err_info ignored;
+
+        /* A file that vanished meanwhile is not in the list. */
+        if (!store_inspect(s, a, w.paths[i].p, &list[*n], &ignored)) ++*n;
+    }
+    if (*n) qsort(list, *n, sizeof *list, by_name);
+    *out = list;
+    mem_free(w.paths);
+    return code;
+}
