@@ -36,7 +36,7 @@ struct engine_conf {
     uint32_t max_out;   /* logits rows of one step; 0: n_slots */
     uint64_t kv_budget; /* bytes of KV cache; 0: n_slots sequences of n_ctx, at most 2 GiB, at least
                            one */
-    enum dtype ktype, vtype; /* default F16 */
+    enum dtype ktype, vtype; /* of the KV cache, F32 or F16; zero is F32 */
     const char *isa;         /* see dev_conf */
 };
 
@@ -79,12 +79,14 @@ struct gen_job {
     void (*on_event)(struct gen_job *job, const struct gen_event *ev);
     void *owner;
     struct gen_usage usage; /* valid at GEN_DONE */
-    uint64_t submitted_ns;
-    struct gen_job *next; /* the engine's queue */
+    uint64_t submitted_ns;  /* set by engine_submit() */
+    struct gen_job *next;   /* the engine's queue */
 };
 
 /* ---- life cycle ---- */
-/* `progress` (may be NULL) is called with 0..1 while loading. */
+/* Opens a model file (the first part of a split one). Errors: those of the file; ERR_UNSUPPORTED
+ * naming the op, the tensor and its type; ERR_NOMEM with the bytes short and what would fit;
+ * ERR_INVALID for a configuration out of range. */
 MUST_CHECK enum err engine_open(struct engine **out, const char *path,
                                 const struct engine_conf *conf, struct err_info *e);
 void engine_close(struct engine *en); /* no job may be in it */

@@ -1,0 +1,426 @@
+/* engine: jobs in, tokens out: the public face and the life of a job.
+ *
+ * One step: jobs whose cancel flag is set leave; waiting jobs get slots; sched plans a batch; run
+ * executes the plan; every slot whose tokens are now all computed gets its next token from sample,
+ * which goes through text/stream to the job's on_event. The part between planning and the callbacks
+ * runs under mem_forbid(): it allocates nothing.
+ *
+ * Invariants: a job is in exactly one place: the caller's hands, the queue, a slot.
+ * on_event(GEN_DONE) is the engine's last touch of a job, made after its slot is free, so the
+ * callback may submit again.
+ *
+ * Left out: threads and locks (the caller drives), protocols, choosing among models.
+ */
+#include "engine/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/os.h"
+#include "engine/kv.h"
+#include "engine/load.h"
+#include "engine/run.h"
+#include "engine/sample.h"
+#include "engine/sched.h"
+
+struct engine {
+    struct load load;
+    struct kv *kv;
+    struct sched sched;
+    struct sampler *sampler;
+    buf text;              /* what one event carries */
+    int32_t *eval_pos;     /* [max_batch] */
+    uint32_t *eval_out;    /* [max_batch]: 0, 1, 2, ... */
+    uint32_t *eval_blocks; /* [blocks of one sequence] */
+    struct sample_logprob top[LIMIT_TOP_LOGPROBS];
+    struct gen_logprob gen_top[LIMIT_TOP_LOGPROBS];
+    struct engine_stats stats;
+};
+
+/* ---- life cycle ---- */
+
+static struct sched_conf sched_conf_of(const struct engine_conf *c)
+{
+    return (struct sched_conf){c->n_slots, c->n_ctx, c->max_batch};
+}
+
+static uint64_t own_bytes(const struct engine_conf *c, uint32_t n_blocks, uint32_t n_vocab)
+{
+    struct sched_conf s = sched_conf_of(c);
+    return kv_bytes(n_blocks) + sched_bytes(&s) + sample_bytes(n_vocab);
+}
+
+static void kv_copy_in_device(void *owner, uint32_t from, uint32_t to, uint32_t n)
+{
+    struct engine *en = owner;
+    en->load.conf.backend->kv_copy(en->load.dev, from, to, n);
+}
+
+/* Bytes that one token can bring out at most: a stop string that was held back and the longest
+ * piece, each byte of which may turn out to be no character and be written as U+FFFD. */
+static size_t text_room(const struct tok *t)
+{
+    size_t longest = 0;
+    uint32_t n = tok_count(t);
+    for (uint32_t i = 0; i < n; i++) {
+        size_t len = tok_text(t, (int32_t)i).n;
+        longest = len > longest ? len : longest;
+    }
+    return 3 * (longest + LIMIT_STOP_LEN) + 64;
+}
+
+static enum err open_parts(struct engine *en, struct err_info *e)
+{
+    const struct engine_conf *c = &en->load.conf;
+    struct sched_conf sc = sched_conf_of(c);
+    size_t room = text_room(en->load.tok);
+    enum err err;
+    if ((err = kv_new(&en->kv, en->load.n_blocks, kv_copy_in_device, en, e)) ||
+        (err = sched_init(&en->sched, &sc, en->kv, e)) ||
+        (err = sample_new(&en->sampler, en->load.meta.n_vocab, e)))
+        return err;
+    buf_init(&en->text, room);
+    en->eval_pos = mem_array(c->max_batch, sizeof *en->eval_pos);
+    en->eval_out = mem_array(c->max_batch, sizeof *en->eval_out);
+    en->eval_blocks = mem_array(kv_blocks_for(c->n_ctx), sizeof *en->eval_blocks);
+    if (!buf_reserve(&en->text, room) || !en->eval_pos || !en->eval_out || !en->eval_blocks)
+        return ERR_FAIL(e, NOMEM, "no memory for the engine's buffers");
+    for (uint32_t i = 0; i < c->max_batch; i++)
+        en->eval_out[i] = i;
+    return ERR_OK;
+}
+
+enum err engine_open(struct engine **out, const char *path, const struct engine_conf *conf,
+                     struct err_info *e)
+{
+    uint64_t start = os_now_ns();
+    struct engine *en = mem_alloc(sizeof *en);
+    if (!en) return ERR_FAIL(e, NOMEM, "no memory for an engine");
+    enum err err = load_open(&en->load, path, conf, own_bytes, e);
+    if (err) {
+        mem_free(en);
+        return err;
+    }
+    if ((err = open_parts(en, e))) {
+        engine_close(en);
+        return err;
+    }
+    en->stats = (struct engine_stats){
+        .slots = en->load.conf.n_slots,
+        .weight_bytes = en->load.weight_bytes,
+        .kv_bytes = en->load.kv_bytes,
+        .compute_bytes = en->load.compute_bytes,
+        .load_ns = os_now_ns() - start,
+    };
+    *out = en;
+    return ERR_OK;
+}
+
+void engine_close(struct engine *en)
+{
+    if (!en) return;
+    sched_fini(&en->sched);
+    kv_free(en->kv);
+    sample_free(en->sampler);
+    buf_fini(&en->text);
+    mem_free(en->eval_pos);
+    mem_free(en->eval_out);
+    mem_free(en->eval_blocks);
+    load_close(&en->load);
+    mem_free(en);
+}
+
+/* ---- the life of a job ---- */
+
+static enum err check_ids(const struct engine *en, const int32_t *ids, uint32_t n,
+                          struct err_info *e)
+{
+    uint32_t n_vocab = en->load.meta.n_vocab, n_ctx = en->load.conf.n_ctx;
+    if (n == 0) return ERR_FAIL(e, INVALID, "the prompt is empty: at least one token is needed");
+    if (n > n_ctx)
+        return ERR_FAIL(
+            e, CONTEXT,
+            "the prompt has %u tokens, the context holds %u; shorten the prompt or load "
+            "the model with a larger context",
+            n, n_ctx);
+    for (uint32_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= n_vocab)
+            return ERR_FAIL(e, INVALID, "token %u of the prompt is %d; the vocabulary has 0 to %u",
+                            i, ids[i], n_vocab - 1);
+    return ERR_OK;
+}
+
+enum err engine_submit(struct engine *en, struct gen_job *job, struct err_info *e)
+{
+    enum err err = check_ids(en, job->prompt, job->n_prompt, e);
+    if (err) return err;
+    if (job->n_stops > LIMIT_STOP_STRINGS)
+        return ERR_FAIL(e, LIMIT, "%zu stop strings; at most %d are allowed", job->n_stops,
+                        LIMIT_STOP_STRINGS);
+    for (size_t i = 0; i < job->n_stops; i++)
+        if (job->stops[i].n == 0 || job->stops[i].n > LIMIT_STOP_LEN)
+            return ERR_FAIL(e, LIMIT, "stop string %zu has %zu bytes; allowed are 1 to %zu", i,
+                            job->stops[i].n, LIMIT_STOP_LEN);
+    if (!sched_push(&en->sched, job))
+        return ERR_FAIL(e, BUSY, "%d requests are waiting already; try again later",
+                        LIMIT_JOB_QUEUE);
+    job->usage = (struct gen_usage){.prompt_tokens = job->n_prompt};
+    job->submitted_ns = os_now_ns();
+    return ERR_OK;
+}
+
+/* Hands the job back. It is in no slot and in no queue any more. */
+static void done(struct engine *en, struct gen_job *job, struct gen_event ev)
+{
+    ev.type = GEN_DONE;
+    en->stats.jobs_done++;
+    if (ev.finish == GEN_CANCELLED) en->stats.jobs_cancelled++;
+    job->on_event(job, &ev);
+}
+
+static void finish(struct engine *en, struct slot *slot, struct gen_event ev)
+{
+    struct gen_job *job = slot->job;
+    uint64_t now = os_now_ns();
+    struct gen_usage *u = &job->usage;
+    u->completion_tokens = slot->n_gen;
+    en->stats.prompt_tokens += u->prompt_tokens;
+    en->stats.cached_tokens += u->cached_tokens;
+    u->queue_ns = slot->admitted_ns - job->submitted_ns;
+    u->prefill_ns = (slot->first_ns ? slot->first_ns : now) - slot->admitted_ns;
+    u->decode_ns = slot->first_ns ? now - slot->first_ns : 0;
+    if (slot->has_stream) {
+        buf_clear(&en->text);
+        if (ev.finish != GEN_CANCELLED && !slot->stream.stopped)
+            stream_end(&slot->stream, &en->text);
+        ev.text = buf_view(&en->text);
+        stream_fini(&slot->stream);
+        slot->has_stream = false;
+    }
+    sched_remove(&en->sched, slot);
+    done(en, job, ev);
+}
+
+static void fail(struct engine *en, struct slot *slot, enum err error, const char *message)
+{
+    finish(en, slot, (struct gen_event){.finish = GEN_ERROR, .error = error, .message = message});
+}
+
+/* What a slot needs before its first step; all that a job allocates is allocated here. */
+static void start(struct engine *en, struct slot *slot)
+{
+    struct gen_job *job = slot->job;
+    struct err_info e;
+    slot->admitted_ns = os_now_ns();
+    slot->seed = (uint64_t)job->params.seed;
+    slot->has_stream = false;
+    enum err err = ERR_OK;
+    if (job->params.seed < 0) err = os_random(&slot->seed, sizeof slot->seed, &e);
+    if (!err) {
+        err = stream_init(&slot->stream, en->load.tok, job->stops, job->n_stops, job->strip_first,
+                          &e);
+        slot->has_stream = !err;
+        slot->stream.special = job->show_special;
+    }
+    if (err) fail(en, slot, err, e.text);
+}
+
+/* ---- a step ---- */
+
+/* True when at least one job left. */
+static bool reap(struct engine *en)
+{
+    bool any = false;
+    struct sched *s = &en->sched;
+    struct gen_job *job;
+    for (uint32_t i = 0; i < s->n_active;) {
+        struct slot *slot = s->order[i];
+        if (!atomic_load_explicit(&slot->job->cancel, memory_order_relaxed)) {
+            i++;
+            continue;
+        }
+        finish(en, slot, (struct gen_event){.finish = GEN_CANCELLED, .error = ERR_CANCELLED});
+        any = true;
+    }
+    while ((job = sched_take_cancelled(s))) {
+        job->usage.queue_ns = os_now_ns() - job->submitted_ns;
+        done(en, job, (struct gen_event){.finish = GEN_CANCELLED, .error = ERR_CANCELLED});
+        any = true;
+    }
+    return any;
+}
+
+static bool admit(struct engine *en)
+{
+    bool any = false;
+    struct slot *slot;
+    while ((slot = sched_admit(&en->sched))) {
+        start(en, slot);
+        any = true;
+    }
+    return any;
+}
+
+/* Has the reply come to its length? */
+static bool full(const struct engine *en, const struct slot *slot)
+{
+    int64_t most = slot->job->params.max_tokens;
+    return slot->n_tok == en->load.conf.n_ctx || (most >= 0 && slot->n_gen >= most);
+}
+
+static int32_t next_token(struct engine *en, const struct slot *slot, const float *logits,
+                          struct gen_event *ev)
+{
+    const struct params *p = &slot->job->params;
+    struct sample_input in = {.logits = logits,
+                              .params = p,
+                              .seed = slot->seed,
+                              .index = slot->n_gen,
+                              .prior = slot->tok,
+                              .n_prior = slot->n_tok};
+    int32_t id = sample_token(en->sampler, &in);
+    if (id < 0 || !slot->job->want_logprobs) return id;
+    uint32_t n = p->top_logprobs > 0 ? (uint32_t)p->top_logprobs : 0;
+    ev->n_top = sample_logprobs(en->sampler, logits, id, &ev->logprob, en->top, n);
+    for (uint32_t i = 0; i < ev->n_top; i++)
+        en->gen_top[i] = (struct gen_logprob){en->top[i].id, en->top[i].logprob};
+    ev->top = en->gen_top;
+    return id;
+}
+
+/* The slot's tokens are all computed: finds the next one and hands it out. Returns with allocation
+ * allowed. */
+static void advance(struct engine *en, struct slot *slot)
+{
+    struct gen_job *job = slot->job;
+    struct gen_event ev = {.type = GEN_TOKEN};
+    const struct load *l = &en->load;
+    if (!slot->first_ns) slot->first_ns = os_now_ns();
+    if (full(en, slot)) {
+        mem_forbid(false);
+        finish(en, slot, (struct gen_event){.finish = GEN_LENGTH});
+        return;
+    }
+    ev.id = next_token(en, slot, l->conf.backend->logits(l->dev, slot->out), &ev);
+    bool stop = ev.id >= 0 && (uint32_t)ev.id < tok_count(l->tok) && !job->params.ignore_eos &&
+                tok_is_end(l->tok, ev.id);
+    bool hit = false;
+    if (ev.id >= 0 && !stop) {
+        slot->tok[slot->n_tok++] = ev.id;
+        slot->n_gen++;
+        buf_clear(&en->text);
+        hit = stream_push(&slot->stream, ev.id, &en->text);
+        ev.text = buf_view(&en->text);
+    }
+    mem_forbid(false);
+    if (ev.id < 0) {
+        fail(en, slot, ERR_INTERNAL, "the model computed no finite logits");
+        return;
+    }
+    if (!stop) {
+        en->stats.completion_tokens++;
+        job->on_event(job, &ev);
+    }
+    if (stop || hit)
+        finish(en, slot, (struct gen_event){.finish = GEN_STOP});
+    else if (full(en, slot))
+        finish(en, slot, (struct gen_event){.finish = GEN_LENGTH});
+}
+
+bool engine_step(struct engine *en)
+{
+    struct sched *s = &en->sched;
+    bool moved = reap(en);
+    moved |= admit(en);
+    mem_forbid(true);
+    bool work = sched_plan(s);
+    if (work) {
+        run_plan(en->load.conf.backend, en->load.dev, &en->load.plan, &s->batch);
+        sched_commit(s);
+        en->stats.steps++;
+    }
+    for (uint32_t i = 0; i < s->batch.n_out; i++) {
+        mem_forbid(true);
+        advance(en, s->outs[i]);
+    }
+    mem_forbid(false);
+    return work || moved;
+}
+
+/* ---- evaluation ---- */
+
+enum err engine_eval(struct engine *en, const int32_t *ids, uint32_t n,
+                     void (*row)(uint32_t i, const float *logits, void *owner), void *owner,
+                     struct err_info *e)
+{
+    const struct engine_conf *c = &en->load.conf;
+    struct kv_seq seq = {.blocks = en->eval_blocks, .unshared = true};
+    uint32_t most = c->max_out < c->max_batch ? c->max_out : c->max_batch;
+    enum err err = check_ids(en, ids, n, e);
+    if (err) return err;
+    if (!kv_grow(en->kv, &seq, n))
+        return ERR_FAIL(e, BUSY, "the KV cache is in use; try again when no job is running");
+    while (seq.n_pos < n) {
+        uint32_t some = n - seq.n_pos < most ? n - seq.n_pos : most, from = seq.n_pos;
+        struct batch_span span = {.n = some, .pos = from, .blocks = seq.blocks};
+        struct batch b = {.n = some,
+                          .tok = ids + from,
+                          .pos = en->eval_pos,
+                          .spans = &span,
+                          .n_spans = 1,
+                          .out = en->eval_out,
+                          .n_out = some};
+        for (uint32_t i = 0; i < some; i++)
+            en->eval_pos[i] = (int32_t)(from + i);
+        run_plan(c->backend, en->load.dev, &en->load.plan, &b);
+        kv_commit(en->kv, &seq, ids, some);
+        for (uint32_t i = 0; i < some; i++)
+            row(from + i, c->backend->logits(en->load.dev, i), owner);
+    }
+    kv_release(en->kv, &seq, ids);
+    return ERR_OK;
+}
+
+/* ---- inspect ---- */
+
+void engine_stats(const struct engine *en, struct engine_stats *out)
+{
+    *out = en->stats;
+    out->active = en->sched.n_active;
+    out->waiting = en->sched.n_waiting;
+    out->kv_blocks = kv_total(en->kv);
+    out->kv_blocks_used = kv_live(en->kv);
+    out->kv_blocks_cached = kv_idle(en->kv);
+}
+
+const struct tok *engine_tok(const struct engine *en)
+{
+    return en->load.tok;
+}
+
+const struct meta *engine_meta(const struct engine *en)
+{
+    return &en->load.meta;
+}
+
+const struct plan *engine_plan(const struct engine *en)
+{
+    return &en->load.plan;
+}
+
+const struct gguf *engine_gguf(const struct engine *en)
+{
+    return &en->load.gguf;
+}
+
+uint32_t engine_n_ctx(const struct engine *en)
+{
+    return en->load.conf.n_ctx;
+}
+
+const char *engine_describe(const struct engine *en)
+{
+    return en->load.conf.backend->describe(en->load.dev);
+}

@@ -1,0 +1,242 @@
+/* load: opens a model file for one back end, or says exactly why not.
+ *
+ * In order: map the file, read what the model is, compile the plan, fuse it for the back end, ask
+ * whether every step has a kernel, bind the tensors to their bytes in the mapping, check that
+ * weights, KV cache and registers fit into memory, open the device, index the vocabulary. Weights
+ * are never copied here.
+ *
+ * Invariant: after load_open() every step of the plan can run, every weight points at all of its
+ * bytes, and the KV cache holds at least one sequence of full length.
+ *
+ * Left out: Hugging Face layouts, and quantising while loading.
+ */
+#include "engine/load.h"
+
+#include <stdio.h>
+
+#include "base/limits.h"
+#include "base/os.h"
+
+#define DEFAULT_CTX       4096
+#define DEFAULT_SLOTS     16
+#define DEFAULT_BATCH     512
+#define DEFAULT_KV_BUDGET GIB(2)
+#define SMALLEST_CTX      256 /* that is offered when memory is short */
+
+/* ---- configuration ---- */
+
+static enum err check_range(const char *what, uint64_t value, uint64_t most, struct err_info *e)
+{
+    if (value >= 1 && value <= most) return ERR_OK;
+    return ERR_FAIL(e, INVALID, "%s is %llu; allowed are 1 to %llu", what,
+                    (unsigned long long)value, (unsigned long long)most);
+}
+
+/* Fills in the defaults, which need the model, and checks what was given. */
+static enum err settle_conf(struct load *l, const struct engine_conf *conf, struct err_info *e)
+{
+    struct engine_conf *c = &l->conf;
+    enum err err;
+    *c = *conf;
+    if (!c->n_threads) c->n_threads = (uint32_t)os_cpu_count();
+    if (!c->n_ctx) c->n_ctx = l->meta.n_ctx_train < DEFAULT_CTX ? l->meta.n_ctx_train : DEFAULT_CTX;
+    if (!c->n_slots) c->n_slots = DEFAULT_SLOTS;
+    if (!c->max_batch) c->max_batch = DEFAULT_BATCH;
+    if ((err = check_range("the number of threads", c->n_threads, LIMIT_THREADS, e)) ||
+        (err = check_range("the context", c->n_ctx, LIMIT_MODEL_CONTEXT, e)) ||
+        (err = check_range("the number of slots", c->n_slots, LIMIT_SLOTS, e)) ||
+        (err = check_range("the batch", c->max_batch, LIMIT_BATCH, e)))
+        return err;
+    /* Every decoding slot has its row and its logits in every step. */
+    if (c->max_batch < c->n_slots) c->max_batch = c->n_slots;
+    if (c->max_out < c->n_slots) c->max_out = c->n_slots;
+    if (c->max_out > c->max_batch) c->max_out = c->max_batch;
+    return ERR_OK;
+}
+
+/* Blocks of the KV cache: what the budget buys, at least one sequence. */
+static uint32_t block_count(const struct load *l, const struct engine_conf *c)
+{
+    uint64_t one = ((uint64_t)c->n_ctx + KV_BLOCK - 1) / KV_BLOCK, all = one * c->n_slots;
+    uint64_t bytes = meta_kv_bytes_per_pos(&l->meta, c->ktype, c->vtype) * KV_BLOCK;
+    uint64_t budget = c->kv_budget ? c->kv_budget : DEFAULT_KV_BUDGET;
+    uint64_t n = bytes ? budget / bytes : all;
+    if (!c->kv_budget && n > all) n = all;
+    if (n < one) n = one;
+    return n < UINT32_MAX / KV_BLOCK ? (uint32_t)n : UINT32_MAX / KV_BLOCK;
+}
+
+static struct dev_conf device_conf(const struct engine_conf *c, uint32_t n_blocks)
+{
+    return (struct dev_conf){.n_threads = c->n_threads,
+                             .max_batch = c->max_batch,
+                             .max_out = c->max_out,
+                             .n_blocks = n_blocks,
+                             .ktype = c->ktype,
+                             .vtype = c->vtype,
+                             .isa = c->isa};
+}
+
+/* ---- kernels ---- */
+
+/* Says which weight of the step has no kernel. */
+static enum err refuse_step(const struct load *l, const struct plan_step *s, struct err_info *e)
+{
+    const int w[3] = {s->w, s->w2, s->w3};
+    const struct backend *be = l->conf.backend;
+    for (int i = 0; i < 3; i++) {
+        if (w[i] == PLAN_NO_TENSOR) continue;
+        const struct plan_tensor *t = &l->plan.tensors[w[i]];
+        if (!be->has(s->op, t->dtype))
+            return ERR_FAIL(
+                e, UNSUPPORTED,
+                "back end %s has no kernel for %s with weights of type %s (tensor %.*s); "
+                "choose another quantisation of this model",
+                be->name, plan_op_name(s->op), dtype_info(t->dtype)->name, STR(t->name));
+    }
+    return ERR_FAIL(e, UNSUPPORTED, "back end %s has no kernel for %s, which this model needs",
+                    be->name, plan_op_name(s->op));
+}
+
+static enum err check_kernels(const struct load *l, struct err_info *e)
+{
+    const struct backend *be = l->conf.backend;
+    const struct plan_step *s = plan_unsupported(&l->plan, be->has);
+    if (s) return refuse_step(l, s, e);
+    for (uint32_t i = 0; i < l->plan.n_steps; i++)
+        if (!be->op[l->plan.steps[i].op]) return refuse_step(l, &l->plan.steps[i], e);
+    if (!be->has_kv(l->conf.ktype, l->conf.vtype))
+        return ERR_FAIL(e, UNSUPPORTED, "back end %s has no KV cache of type %s and %s", be->name,
+                        dtype_info(l->conf.ktype)->name, dtype_info(l->conf.vtype)->name);
+    return ERR_OK;
+}
+
+/* ---- weights ---- */
+
+static enum err bind(struct load *l, struct dev_weight **out, struct err_info *e)
+{
+    struct dev_weight *w = ARENA_NEW(&l->arena, struct dev_weight, l->plan.n_tensors);
+    if (!w) return ERR_FAIL(e, NOMEM, "no memory for the table of %u tensors", l->plan.n_tensors);
+    l->weight_bytes = 0;
+    for (uint32_t i = 0; i < l->plan.n_tensors; i++) {
+        const struct plan_tensor *t = &l->plan.tensors[i];
+        const struct gguf_tensor *g = &l->gguf.tensors[t->file];
+        uint64_t row;
+        ASSERT(t->file < l->gguf.n_tensors && g->dtype == t->dtype);
+        if (!g->data || !dtype_row_bytes(t->dtype, t->cols, &row) || row > g->bytes ||
+            t->rows > g->bytes / row)
+            return ERR_FAIL(e, FORMAT, "tensor %.*s: the file holds too few bytes for it",
+                            STR(t->name));
+        w[i].data = g->data;
+        l->weight_bytes += g->bytes;
+    }
+    *out = w;
+    return ERR_OK;
+}
+
+/* ---- memory ---- */
+
+struct need {
+    uint64_t total, kv, compute;
+    uint32_t n_blocks;
+};
+
+static struct need needs(const struct load *l, const struct engine_conf *c, load_extra_fn *extra)
+{
+    struct need n = {.n_blocks = block_count(l, c)};
+    struct dev_conf d = device_conf(c, n.n_blocks);
+    uint64_t dev = c->backend->bytes(&l->plan, &d);
+    n.kv = meta_kv_bytes_per_pos(&l->meta, c->ktype, c->vtype) * KV_BLOCK * n.n_blocks;
+    n.compute = (dev > n.kv ? dev - n.kv : 0) + extra(c, n.n_blocks, l->meta.n_vocab);
+    n.total = l->weight_bytes + n.kv + n.compute;
+    return n;
+}
+
+/* The largest smaller configuration that fits: fewer slots first, then a shorter context. */
+static bool smaller(const struct load *l, load_extra_fn *extra, uint64_t avail,
+                    struct engine_conf *c)
+{
+    c->kv_budget = 0;
+    for (;;) {
+        if (needs(l, c, extra).total <= avail) return true;
+        if (c->n_slots > 1)
+            c->n_slots /= 2;
+        else if (c->n_ctx / 2 >= SMALLEST_CTX)
+            c->n_ctx /= 2;
+        else
+            return false;
+        c->max_out = c->n_slots;
+    }
+}
+
+static enum err check_memory(struct load *l, load_extra_fn *extra, struct err_info *e)
+{
+    struct need n = needs(l, &l->conf, extra);
+    uint64_t avail = os_mem_available();
+    struct engine_conf c = l->conf;
+    char hint[160] = "no smaller context fits either";
+    l->n_blocks = n.n_blocks;
+    l->kv_bytes = n.kv;
+    l->compute_bytes = n.compute;
+    if (n.total <= avail) return ERR_OK;
+    if (smaller(l, extra, avail, &c))
+        snprintf(hint, sizeof hint, "a context of %u with %u slot%s fits", c.n_ctx, c.n_slots,
+                 c.n_slots == 1 ? "" : "s");
+    return ERR_FAIL(
+        e, NOMEM,
+        "the model needs %llu bytes (weights %llu, KV cache %llu, compute %llu) and %llu "
+        "are available: %llu short; %s",
+        (unsigned long long)n.total, (unsigned long long)l->weight_bytes, (unsigned long long)n.kv,
+        (unsigned long long)n.compute, (unsigned long long)avail,
+        (unsigned long long)(n.total - avail), hint);
+}
+
+/* ---- the whole ---- */
+
+static enum err open_parts(struct load *l, const struct engine_conf *conf, load_extra_fn *extra,
+                           struct err_info *e)
+{
+    struct plan_source source = gguf_source(&l->gguf);
+    struct dev_weight *w = NULL;
+    enum err err;
+    if ((err = meta_from_gguf(&l->meta, &l->arena, &l->gguf, e)) ||
+        (err = settle_conf(l, conf, e)) ||
+        (err = plan_build(&l->plan, &l->arena, &l->meta, &source, e)) ||
+        (err = plan_fuse(&l->plan, &l->arena, conf->backend->has, e)) ||
+        (err = check_kernels(l, e)) || (err = bind(l, &w, e)) || (err = check_memory(l, extra, e)))
+        return err;
+    struct dev_conf d = device_conf(&l->conf, l->n_blocks);
+    if ((err = conf->backend->open(&l->dev, &l->plan, w, &d, e))) {
+        l->dev = NULL;
+        return err;
+    }
+    if ((err = tok_open(&l->tok, &l->gguf, e))) {
+        l->tok = NULL;
+        return err;
+    }
+    if (tok_count(l->tok) > l->meta.n_vocab)
+        return ERR_FAIL(e, FORMAT, "the vocabulary has %u tokens, the embedding only %u rows",
+                        tok_count(l->tok), l->meta.n_vocab);
+    return ERR_OK;
+}
+
+enum err load_open(struct load *l, const char *path, const struct engine_conf *conf,
+                   load_extra_fn *extra, struct err_info *e)
+{
+    *l = (struct load){0};
+    enum err err = gguf_open(&l->gguf, path, e);
+    if (err) return err;
+    arena_init(&l->arena, LIMIT_GGUF_ARENA);
+    err = open_parts(l, conf, extra, e);
+    if (err) load_close(l);
+    return err;
+}
+
+void load_close(struct load *l)
+{
+    if (l->tok) tok_close(l->tok);
+    if (l->dev) l->conf.backend->close(l->dev);
+    arena_fini(&l->arena);
+    gguf_close(&l->gguf);
+    *l = (struct load){0};
+}

@@ -1,0 +1,17 @@
+/* run: the machine that executes a plan.
+ *
+ * A plan is a straight line: no branches, no loops, every register written before it is read. So
+ * the machine is one loop over the steps with one indirect call each; all knowledge of a model is
+ * in the plan, all knowledge of a device behind the calls.
+ *
+ * Left out: profiling and graph capture.
+ */
+#include "engine/run.h"
+
+void run_plan(const struct backend *be, struct dev *d, const struct plan *p, const struct batch *b)
+{
+    be->begin(d, b);
+    for (uint32_t i = 0; i < p->n_steps; i++)
+        be->op[p->steps[i].op](d, &p->steps[i], b);
+    be->end(d, b);
+}
