@@ -49,7 +49,7 @@ static const struct mat_isa_ops *const isa_ops[MAT_ISA_COUNT] = {
     [MAT_GENERIC] = &mat_ops_generic,
 #if defined(__x86_64__)
     [MAT_AVX2] = &mat_ops_generic,
-    [MAT_AVX512] = &mat_ops_generic,
+    [MAT_AVX512] = &mat_ops_avx512,
 #endif
 };
 
@@ -264,7 +264,6 @@ static void prepare_panels(const struct run *r, enum mat_act act, uint32_t threa
 struct job {
     const struct run *r;
     const struct mat_weight *w;
-    const struct mat_kernel *k;
     enum mat_act act;
     enum mat_finish fin;
     float *y; /* where results go: the first weight's y for MAT_SILU_MUL */
@@ -296,6 +295,7 @@ static void direct_run(const struct job *j, enum mat_shape s, uint64_t row, uint
     uint64_t n_cols = j->r->c->n;
     float out[4 * 4], v[DIRECT_MAX][4][MAT_RUN];
     struct mat_dot a = {.dtype = j->w->dtype, .cols = j->r->c->cols, .out = out};
+    mat_dot_fn *const *dots = j->r->ops->dots[j->w->dtype];
     uint32_t rows = shape[s].rows, group = shape[s].cols;
     for (uint64_t first = 0; first < n_cols; first += DIRECT_MAX) {
         uint64_t last = MIN_U64(n_cols, first + DIRECT_MAX);
@@ -308,7 +308,7 @@ static void direct_run(const struct job *j, enum mat_shape s, uint64_t row, uint
                     a.x[g] = direct_column(j, MIN_U64(col + g, last - 1));
                 /* The last odd columns take the smaller shape. */
                 enum mat_shape fit = s == MAT_2X4 && last - col <= 2 ? MAT_2X2 : s;
-                j->k->dot[fit](&a);
+                dots[fit](&a);
                 uint32_t width = shape[fit].cols;
                 for (uint32_t t = 0; t < streams; t++)
                     for (uint64_t g = 0; g < MIN_U64(width, last - col); g++)
@@ -338,11 +338,12 @@ static void unpack_strip(const struct job *j, uint64_t row, uint32_t rows, uint3
 {
     uint64_t cols = j->r->c->cols, step = chunk_values(j->act), piece = piece_size(j->act);
     const struct dtype_info *t = dtype_info(j->w->dtype);
+    const struct mat_strip *kernel = &j->r->ops->strips[j->w->dtype];
     for (uint32_t i = 0; i < padded; i++) { /* rows past the end repeat the last one */
         const uint8_t *w = (const uint8_t *)j->w->w + (row + MIN_U64(i, rows - 1u)) * j->row_bytes;
         for (uint64_t at = 0; at < cols; at += step)
-            j->k->unpack(w + at / t->elems * t->bytes, (uint32_t)MIN_U64(cols - at, step),
-                         strip + (at / step * padded + i) * piece);
+            kernel->unpack(w + at / t->elems * t->bytes, (uint32_t)MIN_U64(cols - at, step),
+                           strip + (at / step * padded + i) * piece);
     }
 }
 
@@ -355,7 +356,8 @@ static void strip_units(const struct job *j, uint64_t row, uint32_t rows, uint32
     uint64_t step = chunk_values(j->act), chunks = CEIL(c->cols, step);
     size_t panel = panel_size(j->act), piece = piece_size(j->act);
     uint64_t col = unit * MAT_UNIT, n = MIN_U64(c->n - col, 2 * MAT_UNIT);
-    struct mat_gemm g = {.rows = padded, .units = n > MAT_UNIT ? 2 : 1, .off = j->k->off};
+    const struct mat_strip *kernel = &j->r->ops->strips[j->w->dtype];
+    struct mat_gemm g = {.rows = padded, .units = n > MAT_UNIT ? 2 : 1, .off = kernel->off};
     g.o = own->o[0];
     memset(own->o, 0, padded * sizeof own->o[0]);
     for (uint64_t i = 0; i < chunks; i++) {
@@ -363,7 +365,7 @@ static void strip_units(const struct job *j, uint64_t row, uint32_t rows, uint32
         g.x[0] = j->r->acts + (unit * chunks + i) * panel;
         g.x[1] = j->r->acts + ((unit + g.units - 1) * chunks + i) * panel;
         g.k = (uint32_t)MIN_U64(c->cols - i * step, step);
-        j->k->gemm(&g);
+        kernel->gemm(&g);
     }
     for (uint32_t i = 0; i < padded; i += 16) /* the areas hold a multiple of 16 rows */
         for (uint32_t u = 0; u < g.units; u++)
@@ -393,7 +395,7 @@ static void panel_rows(const struct job *j)
 static struct pass pass_of(const struct run *r, const struct mat_weight *w)
 {
     struct pass p = {.act = mat_act_of(w->dtype)};
-    p.panel = r->c->n > DIRECT_MAX && r->ops->k[w->dtype].unpack;
+    p.panel = r->c->n > DIRECT_MAX && r->ops->strips;
     return p;
 }
 
@@ -402,7 +404,7 @@ static void run_weight(const struct run *r, uint32_t i, bool panel, uint32_t thr
 {
     const struct mat_call *c = r->c;
     const struct mat_weight *w = &c->w[i], *y = c->epilogue == MAT_SILU_MUL ? &c->w[0] : w;
-    struct job j = {.r = r, .w = w, .k = &r->ops->k[w->dtype], .act = mat_act_of(w->dtype)};
+    struct job j = {.r = r, .w = w, .act = mat_act_of(w->dtype)};
     j.y = y->y;
     j.y_stride = y->y_stride;
     j.fin = c->epilogue == MAT_ADD                 ? MAT_FIN_ADD

@@ -134,9 +134,12 @@ static void finish(float *y, const float *v, const float *bias, uint32_t n, enum
     }
 }
 
-#define ROW(NAME, ...) [DTYPE_##NAME] = {.dot = {dot_4x1, dot_2x2, dot_2x4}},
+#define ROW(NAME, ...) [DTYPE_##NAME] = {dot_4x1, dot_2x2, dot_2x4},
+static mat_dot_fn *const dots[DTYPE_COUNT][MAT_SHAPE_COUNT] = {
+    MAT_TYPES_Q32(ROW) MAT_TYPES_Q256(ROW) MAT_TYPES_F(ROW)};
+
 const struct mat_isa_ops mat_ops_generic = {
-    .k = {MAT_TYPES_Q32(ROW) MAT_TYPES_Q256(ROW) MAT_TYPES_F(ROW)},
+    .dots = dots,
     .quant32 = quant32,
     .quant256 = quant256,
     .transpose = transpose,

@@ -114,9 +114,9 @@ typedef void mat_dot_fn(const struct mat_dot *a);
 typedef void mat_unpack_fn(const void *blocks, uint32_t n, void *piece);
 typedef void mat_gemm_fn(const struct mat_gemm *g);
 
-struct mat_kernel {
-    mat_dot_fn *dot[MAT_SHAPE_COUNT];
-    mat_unpack_fn *unpack; /* NULL: no panel path, the direct form serves any n */
+/* How a type takes the panel path. */
+struct mat_strip {
+    mat_unpack_fn *unpack;
     mat_gemm_fn *gemm;
     uint32_t off;
 };
@@ -125,7 +125,8 @@ struct mat_kernel {
 enum mat_finish { MAT_FIN_STORE, MAT_FIN_ADD, MAT_FIN_SILU_MUL };
 
 struct mat_isa_ops {
-    struct mat_kernel k[DTYPE_COUNT];
+    mat_dot_fn *const (*dots)[MAT_SHAPE_COUNT]; /* [DTYPE_COUNT] */
+    const struct mat_strip *strips; /* [DTYPE_COUNT]; NULL: the direct form serves any n */
     /* One group: n <= 128 values, the rest of the group becomes zero. */
     void (*quant32)(const float *x, uint32_t n, struct mat_q32 *out);
     void (*quant256)(const float *x, struct mat_q256 *out);
@@ -139,8 +140,10 @@ extern const struct mat_isa_ops mat_ops_generic;
 #if defined(__x86_64__)
 extern const struct mat_isa_ops mat_ops_avx2;
 extern const struct mat_isa_ops mat_ops_avx512;
-extern const struct mat_kernel mat_gemm_kernels_avx512[DTYPE_COUNT];
-extern const struct mat_kernel mat_gemm_kernels_avx2[DTYPE_COUNT];
+extern mat_dot_fn *const mat_dots_avx2[DTYPE_COUNT][MAT_SHAPE_COUNT];
+extern mat_dot_fn *const mat_dots_avx512[DTYPE_COUNT][MAT_SHAPE_COUNT];
+extern const struct mat_strip mat_strips_avx2[DTYPE_COUNT];
+extern const struct mat_strip mat_strips_avx512[DTYPE_COUNT];
 #endif
 
 /* The form of activations that weights of this type meet; MAT_ACT_NONE when there is no kernel. */
