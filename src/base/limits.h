@@ -26,6 +26,8 @@
 #define LIMIT_TEXT_FILE      MIB(256)   /* text given to tokenize and eval */
 
 /* text */
+#define LIMIT_TOK_ARENA      MIB(512) /* indexes of one vocabulary */
+#define LIMIT_TOK_TEXT       GIB(1)   /* text of one tok_encode() */
 #define LIMIT_JSON_NODES     (1u << 22) /* values waiting for their container to close */
 #define LIMIT_TEMPLATE       MIB(1)   /* chat template source */
 #define LIMIT_TEMPLATE_OUT   MIB(16)  /* rendered prompt */
