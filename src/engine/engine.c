@@ -58,17 +58,11 @@ static void kv_copy_in_device(void *owner, uint32_t from, uint32_t to, uint32_t 
     en->load.conf.backend->kv_copy(en->load.dev, from, to, n);
 }
 
-/* Bytes that one token can bring out at most: a stop string that was held back and the longest
+/* Bytes that one token can bring out at most: what was held back for a stop string and the longest
  * piece, each byte of which may turn out to be no character and be written as U+FFFD. */
 static size_t text_room(const struct tok *t)
 {
-    size_t longest = 0;
-    uint32_t n = tok_count(t);
-    for (uint32_t i = 0; i < n; i++) {
-        size_t len = tok_text(t, (int32_t)i).n;
-        longest = len > longest ? len : longest;
-    }
-    return 3 * (longest + LIMIT_STOP_LEN) + 64;
+    return 3 * (tok_piece_max(t) + LIMIT_STOP_LEN) + 64;
 }
 
 static enum err open_parts(struct engine *en, struct err_info *e)
