@@ -40,7 +40,13 @@ void tok_piece(const struct tok *t, int32_t id, bool special, buf *out);
  * taken off). Invalid UTF-8 becomes U+FFFD. */
 void tok_decode(const struct tok *t, const int32_t *ids, size_t n, bool special, buf *out);
 
+/* Copies s to out with every invalid sequence as U+FFFD. The beginning of a character at the end of s
+ * is invalid too when `last`, else it is left: returns how many bytes of s were used. */
+size_t tok_clean(str s, bool last, buf *out);
+
 /* ---- inspect ---- */
+/* What tok_piece() appends at most. */
+size_t tok_piece_max(const struct tok *t);
 uint32_t tok_count(const struct tok *t);
 str tok_text(const struct tok *t, int32_t id); /* as the vocabulary spells it */
 enum tok_kind tok_kind(const struct tok *t, int32_t id);

@@ -1,0 +1,281 @@
+/* tok_bpe: byte-level BPE, as GPT-2 defined it.
+ *
+ * Text is cut into words by the stages of a pre-tokenizer (tok_pre.c), the symbols of a word are
+ * its bytes, and two neighbours join if the list of merges names them, lowest rank first. The
+ * vocabulary spells bytes as characters (GPT-2's table: printable ones as themselves, the others
+ * from U+0100 up); here text stays bytes and only the 256 single symbols and whole words are ever
+ * spelled.
+ *
+ * The list of merges is turned into a hash table of pairs of ids by the first call that needs it
+ * (once, under a lock). The result of a merge is mostly the token after the previous merge's
+ * result, so that one is tried before the index is asked. A part or a result that the vocabulary
+ * lacks gets an id beyond it, which can still merge on; what is left of such symbols is written as
+ * bytes.
+ *
+ * Sources: openai/gpt-2 encoder.py; the order of ties and the treatment of symbols that are no
+ * tokens follow llama.cpp.
+ */
+#include "text/tok_int.h"
+
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+
+#define K1 0x9E3779B97F4A7C15ull
+
+/* GPT-2's table: the bytes that are not printable Latin-1 go to U+0100 and up, in order. */
+static bool plain_byte(unsigned b)
+{
+    return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+}
+
+static uint32_t byte_point(unsigned byte)
+{
+    if (plain_byte(byte)) return byte;
+    if (byte <= 0x20) return 0x100 + byte;
+    if (byte <= 0xA0) return 0x121 + byte - 0x7F;
+    return 0x143;
+}
+
+int tok_bpe_byte(uint32_t cp)
+{
+    if (cp < 256) return plain_byte(cp) ? (int)cp : -1;
+    if (cp <= 0x120) return (int)(cp - 0x100);
+    if (cp <= 0x142) return (int)(cp - 0x121 + 0x7F);
+    return cp == 0x143 ? 0xAD : -1;
+}
+
+/* ---- the table of merges ---- */
+
+/* Symbols that the vocabulary lacks: ids from t->n up. */
+struct extra {
+    struct tok_index index;
+    str *text;
+    uint32_t n, cap;
+};
+
+static bool extra_grow(struct extra *x)
+{
+    uint32_t cap = x->cap ? x->cap * 2 : 512;
+    str *text = mem_array(cap, sizeof *text);
+    struct tok_slot *slot = mem_array((size_t)cap * 2, sizeof *slot);
+    if (!text || !slot) {
+        mem_free(text);
+        mem_free(slot);
+        return false;
+    }
+    if (x->n) memcpy(text, x->text, x->n * sizeof *text);
+    mem_free(x->text);
+    mem_free(x->index.slot);
+    x->text = text;
+    x->cap = cap;
+    x->index.slot = slot;
+    x->index.mask = (size_t)cap * 2 - 1;
+    for (uint32_t i = 0; i < x->n; i++) {
+        uint64_t h = tok_hash(text[i], x->index.seed);
+        size_t at = (size_t)h & x->index.mask;
+        while (slot[at].id1)
+            at = (at + 1) & x->index.mask;
+        slot[at] = (struct tok_slot){(uint32_t)(h >> 32), i + 1};
+    }
+    return true;
+}
+
+struct build {
+    const struct tok *t;
+    struct tok_merges *m;
+    struct extra extra;
+    bool failed;
+};
+
+/* The id of a spelling. `keep`: its bytes live as long as the table does. */
+static uint32_t symbol(struct build *b, str s, bool keep)
+{
+    int32_t id = tok_index_find(&b->t->index, b->t->text, s);
+    if (id >= 0) return (uint32_t)id;
+    struct extra *x = &b->extra;
+    if (x->n) {
+        id = tok_index_find(&x->index, x->text, s);
+        if (id >= 0) return b->t->n + (uint32_t)id;
+    }
+    if (x->n == x->cap && !extra_grow(x)) b->failed = true;
+    if (!keep) s = arena_str(&b->m->arena, s);
+    if (!s.p) b->failed = true;
+    if (b->failed) return 0;
+    uint64_t h = tok_hash(s, x->index.seed);
+    size_t at = (size_t)h & x->index.mask;
+    while (x->index.slot[at].id1)
+        at = (at + 1) & x->index.mask;
+    x->index.slot[at] = (struct tok_slot){(uint32_t)(h >> 32), x->n + 1};
+    x->text[x->n] = s;
+    return b->t->n + x->n++;
+}
+
+static inline size_t pair_slot(const struct tok_merges *m, uint64_t key, uint64_t seed)
+{
+    return (size_t)tok_mix(key ^ seed, K1) & m->mask;
+}
+
+static void put_pair(struct build *b, uint32_t l, uint32_t r, uint32_t rank, uint32_t id)
+{
+    struct tok_merges *m = b->m;
+    uint64_t key = ((uint64_t)l << 32 | r) + 1;
+    size_t i = pair_slot(m, key, b->t->index.seed);
+    for (; m->pair[i].key; i = (i + 1) & m->mask)
+        if (m->pair[i].key == key) return; /* the first rank stands */
+    m->pair[i] = (struct tok_pair){key, rank, id};
+}
+
+static bool joined(str have, str l, str r)
+{
+    return have.n == l.n + r.n && memcmp(have.p, l.p, l.n) == 0 &&
+           memcmp(have.p + l.n, r.p, r.n) == 0;
+}
+
+static void add_merges(struct build *b)
+{
+    const struct tok *t = b->t;
+    char both[TOK_MERGE_LEN_MAX];
+    uint32_t guess = 0;
+    for (size_t i = 0; i < t->n_merges && !b->failed; i++) {
+        str s = t->merge_text[i];
+        const char *space = s.n > 1 ? memchr(s.p + 1, ' ', s.n - 1) : NULL;
+        if (!space) continue;
+        str l = {s.p, (size_t)(space - s.p)}, r = {space + 1, s.n - l.n - 1};
+        if (r.n == 0 || l.n + r.n > sizeof both) continue;
+        uint32_t id;
+        if (guess < t->n && joined(t->text[guess], l, r)) {
+            /* The index holds the lowest of equal spellings, and so must this. */
+            id = guess;
+        } else {
+            memcpy(both, l.p, l.n);
+            memcpy(both + l.n, r.p, r.n);
+            id = symbol(b, (str){both, l.n + r.n}, false);
+        }
+        guess = id + 1;
+        put_pair(b, symbol(b, l, true), symbol(b, r, true), (uint32_t)i, id);
+    }
+}
+
+static void merges_free(struct tok_merges *m)
+{
+    if (!m) return;
+    arena_fini(&m->arena);
+    mem_free(m->pair);
+    mem_free(m);
+}
+
+static struct tok_merges *merges_new(const struct tok *t)
+{
+    struct tok_merges *m = mem_alloc(sizeof *m);
+    if (!m) return NULL;
+    arena_init(&m->arena, LIMIT_TOK_ARENA);
+    size_t slots = 16;
+    while (slots < t->n_merges * 2)
+        slots *= 2;
+    m->pair = mem_array(slots, sizeof *m->pair);
+    m->mask = slots - 1;
+    struct build b = {.t = t, .m = m, .failed = !m->pair};
+    b.extra.index.seed = t->index.seed;
+    for (unsigned i = 0; i < 256 && !b.failed; i++) {
+        char c[4];
+        m->byte[i] = symbol(&b, (str){c, utf8_put(c, byte_point(i))}, false);
+    }
+    if (!b.failed) add_merges(&b);
+    mem_free(b.extra.text);
+    mem_free(b.extra.index.slot);
+    if (!b.failed) return m;
+    merges_free(m);
+    return NULL;
+}
+
+enum err tok_bpe_prepare(struct tok_work *w, struct err_info *e)
+{
+    /* Everything but the lock and this pointer is immutable once opened. */
+    struct tok *t = (struct tok *)(uintptr_t)w->t;
+    struct tok_merges *m = atomic_load_explicit(&t->merges, memory_order_acquire);
+    if (!m) {
+        pthread_mutex_lock(&t->lock);
+        m = atomic_load_explicit(&t->merges, memory_order_relaxed);
+        if (!m) {
+            m = merges_new(t);
+            atomic_store_explicit(&t->merges, m, memory_order_release);
+        }
+        pthread_mutex_unlock(&t->lock);
+    }
+    w->m = m;
+    if (!m) return ERR_FAIL(e, NOMEM, "no memory for a table of %zu merges", t->n_merges);
+    return ERR_OK;
+}
+
+void tok_bpe_free(struct tok *t)
+{
+    merges_free(atomic_load(&t->merges));
+}
+
+/* ---- use ---- */
+
+bool tok_bpe_pair(const struct tok_work *w, const struct tok_sym *l, const struct tok_sym *r,
+                  uint32_t *prio, int32_t *id)
+{
+    const struct tok_merges *m = w->m;
+    uint64_t key = ((uint64_t)(uint32_t)l->id << 32 | (uint32_t)r->id) + 1;
+    for (size_t i = pair_slot(m, key, w->t->index.seed); m->pair[i].key; i = (i + 1) & m->mask) {
+        if (m->pair[i].key != key) continue;
+        *prio = m->pair[i].rank;
+        *id = (int32_t)m->pair[i].id;
+        return true;
+    }
+    return false;
+}
+
+void tok_bpe_emit(struct tok_work *w, const struct tok_sym *s)
+{
+    const struct tok *t = w->t;
+    if ((uint32_t)s->id < t->n) {
+        tok_emit(w, s->id);
+        return;
+    }
+    for (uint32_t i = 0; i < s->len; i++) {
+        uint32_t id = w->m->byte[(uint8_t)w->base[s->at + i]];
+        if (id < t->n) tok_emit(w, (int32_t)id);
+    }
+}
+
+int32_t tok_bpe_whole(const struct tok_work *w, size_t at, size_t len)
+{
+    const struct tok *t = w->t;
+    char spelled[2 * 256];
+    if (!t->pre->ignore_merges || len > t->text_max || len > sizeof spelled / 2) return -1;
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        uint8_t b = (uint8_t)w->base[at + i];
+        if (b >= 0x21 && b <= 0x7E)
+            spelled[n++] = (char)b;
+        else
+            n += utf8_put(spelled + n, byte_point(b));
+    }
+    int32_t id = tok_index_find(&t->index, t->text, (str){spelled, n});
+    return id >= 0 && !tok_attr_hidden(t->attr[id]) ? id : -1;
+}
+
+void tok_bpe_text(struct tok_work *w, size_t at, size_t end)
+{
+    const struct tok_stage *stage = w->t->pre->stage;
+    size_t ends[TOK_STAGES_MAX];
+    unsigned depth = 0;
+    ends[0] = end;
+    while (at < end && !w->failed) {
+        size_t to = stage[depth].scan(w->base, at, ends[depth], stage[depth].arg);
+        if (depth + 1 < TOK_STAGES_MAX && stage[depth + 1].scan) {
+            ends[++depth] = to;
+            continue;
+        }
+        tok_merge_word(w, at, to - at);
+        at = to;
+        while (depth && at == ends[depth])
+            depth--;
+    }
+}
