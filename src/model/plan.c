@@ -148,7 +148,8 @@ static struct plan_step *step(struct builder *b, enum op op, enum plan_reg dst, 
 {
     struct plan_step *s = &b->steps[b->p->n_steps];
 
-    ASSERT(b->p->n_steps++ < b->max_steps);
+    ASSERT(b->p->n_steps < b->max_steps);
+    b->p->n_steps++;
     *s = (struct plan_step){.op = op, .layer = b->layer, .dst = dst, .src = src};
     s->w = s->w2 = s->w3 = s->b = s->b2 = s->b3 = PLAN_NO_TENSOR;
     return s;
