@@ -13,6 +13,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/os.h"
 
 struct cache {
     enum dtype type;
@@ -155,7 +156,7 @@ static enum err ref_open(struct dev **out, const struct plan *p, const struct de
                         plan_op_name(bad->op));
     struct sizes z = measure(p, c);
     struct dev *d = mem_alloc(sizeof *d);
-    if (!d || !take_all(d, &z)) {
+    if (!d || z.total > os_mem_total() || !take_all(d, &z)) {
         ref_close(d);
         return ERR_FAIL(e, NOMEM,
                         "not enough memory: the model needs %llu bytes beside its weights",

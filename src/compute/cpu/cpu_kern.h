@@ -1,0 +1,373 @@
+/* cpu_kern: the vector functions of the CPU back end, written once for any width.
+ *
+ * Included by cpu_generic.c, cpu_avx2.c and cpu_avx512.c and by nothing else. Before, each defines
+ *
+ *   VW                 lanes                     KERN(name)   the struct cpu_vec to define
+ *   TILE               rows of a gemm pass       KERN_NAME    its name as a string
+ *   vf                 VW floats, a vector type of the compiler; vu the same of uint32_t
+ *   vf_fma(a, b, c)    a * b + c rounded once (generic: twice)
+ *   vf_max(a, b), vf_min(a, b)   b where either is NaN
+ *   vf_half(p)         VW float16 from p         vf_to_half(p, v)   and back, nearest even
+ *
+ * Sums run over lanes first and over a vector last, so results differ between widths by rounding.
+ * Tails go through a zeroed vector: nothing is read or written beyond an array.
+ */
+#include <math.h>
+#include <string.h>
+
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vf vf_load(const float *p)
+{
+    vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void vf_store(float *p, vf v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+INLINE vf vf_load_n(const float *p, uint64_t n)
+{
+    vf v = {0};
+    memcpy(&v, p, n * sizeof(float));
+    return v;
+}
+
+INLINE void vf_store_n(float *p, vf v, uint64_t n)
+{
+    memcpy(p, &v, n * sizeof(float));
+}
+
+INLINE vf vf_set(float x)
+{
+    return x - (vf){0};
+}
+
+INLINE float vf_sum(vf v)
+{
+    float lane[VW], sum = 0;
+    memcpy(lane, &v, sizeof v);
+    for (int n = VW / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++)
+            lane[i] += lane[i + n];
+    sum = lane[0];
+    return sum;
+}
+
+INLINE float vf_top(vf v)
+{
+    float lane[VW];
+    memcpy(lane, &v, sizeof v);
+    for (int i = 1; i < VW; i++)
+        if (!(lane[0] >= lane[i])) lane[0] = lane[i];
+    return lane[0];
+}
+
+/* exp to about 1 ulp: 2^n * e^r with r within half of ln 2, e^r by the polynomial of Cephes' expf.
+ * Clamped to [-87.3, 88], where results are normal floats; NaN stays NaN. Adding 1.5 * 2^23 rounds
+ * to an integer and leaves it in the low bits. */
+INLINE vf vf_exp(vf x)
+{
+    const vf magic = vf_set(12582912.0f);
+    x = vf_min(vf_set(88.0f), vf_max(vf_set(-87.3f), x));
+    vf shifted = vf_fma(x, vf_set(1.44269504088896341f), magic);
+    vf n = shifted - magic;
+    vf r = vf_fma(n, vf_set(-0.693359375f), x);
+    r = vf_fma(n, vf_set(2.12194440e-4f), r);
+    vf p = vf_set(1.9875691500e-4f);
+    p = vf_fma(p, r, vf_set(1.3981999507e-3f));
+    p = vf_fma(p, r, vf_set(8.3334519073e-3f));
+    p = vf_fma(p, r, vf_set(4.1665795894e-2f));
+    p = vf_fma(p, r, vf_set(1.6666665459e-1f));
+    p = vf_fma(p, r, vf_set(5.0000001201e-1f));
+    p = vf_fma(p, r * r, r) + vf_set(1.0f);
+    vu bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits << 23) + 0x3f800000u;
+    vf power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+/* ---- gemm ---- */
+
+INLINE void tile(const struct cpu_gemm *g, uint32_t row, uint32_t col, bool half, const int rows,
+                 const int vecs)
+{
+    vf acc[TILE][2];
+    const float *a = g->a + (size_t)row * CPU_LD;
+    float *c = g->c + (size_t)row * g->ldc + col;
+    size_t size = half ? 2 : 4, step = g->n * size;
+    const char *b = (const char *)g->b + col * size;
+    const char *next = (const char *)g->next + col * size;
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            acc[r][v] = g->onto ? vf_load(c + (size_t)r * g->ldc + v * VW) : (vf){0};
+    }
+    for (uint32_t k = 0; k < g->k; k++) {
+        vf bv[2];
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            bv[v] =
+                half ? vf_half((const uint16_t *)b + v * VW) : vf_load((const float *)b + v * VW);
+        __builtin_prefetch(next);
+        if (!half && VW == 16 && vecs == 2) __builtin_prefetch(next + 64);
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            vf av = vf_set(a[(size_t)r * CPU_LD + k]);
+            UNROLL
+            for (int v = 0; v < vecs; v++)
+                acc[r][v] = vf_fma(av, bv[v], acc[r][v]);
+        }
+        b += step;
+        next += step;
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int v = 0; v < vecs; v++)
+            vf_store(c + (size_t)r * g->ldc + v * VW, acc[r][v]);
+    }
+}
+
+#define TILE_CASE(R)                                                                               \
+    case R:                                                                                        \
+        if (R <= TILE) tile(g, row, col, half, R <= TILE ? R : 1, vecs);                           \
+        break;
+
+INLINE void strip(const struct cpu_gemm *g, uint32_t row, uint32_t col, bool half, const int vecs)
+{
+    uint32_t rows = g->rows - row < TILE ? g->rows - row : TILE;
+    switch (rows) {
+        TILE_CASE(1)
+        TILE_CASE(2)
+        TILE_CASE(3)
+        TILE_CASE(4)
+        TILE_CASE(5)
+        TILE_CASE(6)
+        TILE_CASE(7)
+        TILE_CASE(8)
+        TILE_CASE(9)
+        TILE_CASE(10)
+        TILE_CASE(11)
+        TILE_CASE(12)
+    }
+}
+
+INLINE void gemm(const struct cpu_gemm *g, bool half)
+{
+    for (uint32_t row = 0; row < g->rows; row += TILE) {
+        uint32_t col = 0;
+        for (; col + 2 * VW <= g->n; col += 2 * VW)
+            strip(g, row, col, half, 2);
+        if (VW == 16 && col < g->n) strip(g, row, col, half, 1);
+    }
+}
+
+static void gemm_f32(const struct cpu_gemm *g)
+{
+    gemm(g, false);
+}
+
+static void gemm_f16(const struct cpu_gemm *g)
+{
+    gemm(g, true);
+}
+
+/* ---- softmax ---- */
+
+static float softmax(float *s, uint32_t n, uint32_t n_all, float *sum)
+{
+    uint32_t whole = n / VW * VW, rest = n - whole;
+    float top = s[0];
+    vf most = vf_set(s[0]), total = {0};
+    for (uint32_t i = 0; i < whole; i += VW)
+        most = vf_max(most, vf_load(s + i));
+    top = vf_top(most);
+    for (uint32_t i = whole; i < n; i++)
+        if (!(top >= s[i])) top = s[i];
+    for (uint32_t i = 0; i < whole; i += VW) {
+        vf e = vf_exp(vf_load(s + i) - vf_set(top));
+        total += e;
+        vf_store(s + i, e);
+    }
+    if (rest) {
+        vf e = vf_exp(vf_load_n(s + whole, rest) - vf_set(top)), kept = {0};
+        memcpy(&kept, &e, rest * sizeof(float));
+        total += kept;
+        vf_store(s + whole, kept);
+        whole += VW;
+    }
+    for (uint32_t i = whole; i < n_all; i += VW)
+        vf_store(s + i, (vf){0});
+    *sum = vf_sum(total);
+    return top;
+}
+
+static float exp1(float x)
+{
+    return vf_exp(vf_set(x))[0];
+}
+
+/* ---- rows ---- */
+
+/* Runs EXPR, of a vector at `i` made with AT(p), over n elements into y. */
+#define MAP(y, n, EXPR)                                                                            \
+    do {                                                                                           \
+        uint64_t i = 0;                                                                            \
+        for (; i + VW <= (n); i += VW) {                                                           \
+            const uint64_t left = VW;                                                              \
+            vf_store((y) + i, (EXPR));                                                             \
+        }                                                                                          \
+        if (i < (n)) {                                                                             \
+            const uint64_t left = (n)-i;                                                           \
+            vf_store_n((y) + i, (EXPR), left);                                                     \
+        }                                                                                          \
+    } while (0)
+#define AT(p) (left == VW ? vf_load((p) + i) : vf_load_n((p) + i, left))
+
+static void blend(float *o, float a, const float *x, float b, uint32_t n)
+{
+    MAP(o, n, vf_fma(AT(x), vf_set(b), AT(o) * vf_set(a)));
+}
+
+static void add(float *y, const float *a, const float *b, uint64_t n)
+{
+    MAP(y, n, AT(a) + AT(b));
+}
+
+static void scale(float *y, const float *x, float by, uint64_t n)
+{
+    MAP(y, n, AT(x) * vf_set(by));
+}
+
+static void rmsnorm(float *y, const float *x, const float *w, uint32_t n, float eps)
+{
+    vf sum[4] = {{0}, {0}, {0}, {0}};
+    uint32_t j = 0;
+    for (; j + 4 * VW <= n; j += 4 * VW) {
+        for (uint32_t v = 0; v < 4; v++) {
+            vf t = vf_load(x + j + v * VW);
+            sum[v] = vf_fma(t, t, sum[v]);
+        }
+    }
+    for (; j < n; j += VW) {
+        vf t = vf_load_n(x + j, n - j < VW ? n - j : VW);
+        sum[0] = vf_fma(t, t, sum[0]);
+    }
+    vf inv = vf_set(1.0f / sqrtf(vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)n + eps));
+    if (w)
+        MAP(y, n, AT(x) * inv * AT(w));
+    else
+        MAP(y, n, AT(x) * inv);
+}
+
+INLINE vf sigmoid(vf x)
+{
+    return vf_set(1.0f) / (vf_set(1.0f) + vf_exp(-x));
+}
+
+/* 0.5 x (1 + tanh u) is x sigmoid(2 u); sqrt(2 / pi) and 0.044715 are of Hendrycks and Gimpel 2016.
+ */
+INLINE vf gelu(vf x)
+{
+    vf cubic = vf_fma(x * x, x * vf_set(0.044715f), x);
+    return x * sigmoid(cubic * vf_set(2 * 0.79788456080286536f));
+}
+
+static void glu_silu(float *y, const float *g, const float *u, uint64_t n)
+{
+    MAP(y, n, AT(g) * sigmoid(AT(g)) * AT(u));
+}
+
+static void glu_gelu_tanh(float *y, const float *g, const float *u, uint64_t n)
+{
+    MAP(y, n, gelu(AT(g)) * AT(u));
+}
+
+static void glu_gelu_erf(float *y, const float *g, const float *u, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++)
+        y[i] = 0.5f * g[i] * (1.0f + erff(g[i] * 0.70710678118654752f)) * u[i];
+}
+
+static void glu_relu(float *y, const float *g, const float *u, uint64_t n)
+{
+    MAP(y, n, vf_max((vf){0}, AT(g)) * AT(u));
+}
+
+static void rope_pairs(float *x, const float *c, const float *s, uint32_t half)
+{
+    for (uint32_t j = 0; j < half; j++) {
+        float a = x[2 * j], b = x[2 * j + 1];
+        x[2 * j] = a * c[j] - b * s[j];
+        x[2 * j + 1] = a * s[j] + b * c[j];
+    }
+}
+
+static void rope_halves(float *x, const float *c, const float *s, uint32_t half)
+{
+    for (uint32_t j = 0; j < half; j++) {
+        float a = x[j], b = x[j + half];
+        x[j] = a * c[j] - b * s[j];
+        x[j + half] = a * s[j] + b * c[j];
+    }
+}
+
+static void to_f16(uint16_t *y, const float *x, uint64_t n)
+{
+    uint64_t i = 0;
+    uint16_t rest[VW];
+    for (; i + VW <= n; i += VW)
+        vf_to_half(y + i, vf_load(x + i));
+    if (i < n) {
+        vf_to_half(rest, vf_load_n(x + i, n - i));
+        memcpy(y + i, rest, (n - i) * sizeof *y);
+    }
+}
+
+static void from_f16(float *y, const uint16_t *x, uint64_t n)
+{
+    uint64_t i = 0;
+    uint16_t rest[VW] = {0};
+    for (; i + VW <= n; i += VW)
+        vf_store(y + i, vf_half(x + i));
+    if (i < n) {
+        memcpy(rest, x + i, (n - i) * sizeof *x);
+        vf_store_n(y + i, vf_half(rest), n - i);
+    }
+}
+
+const struct cpu_vec KERN = {
+    .name = KERN_NAME,
+    .tile = TILE,
+    .gemm_f32 = gemm_f32,
+    .gemm_f16 = gemm_f16,
+    .softmax = softmax,
+    .blend = blend,
+    .exp1 = exp1,
+    .rmsnorm = rmsnorm,
+    .glu =
+        {
+            [ACT_SILU] = glu_silu,
+            [ACT_GELU_TANH] = glu_gelu_tanh,
+            [ACT_GELU_ERF] = glu_gelu_erf,
+            [ACT_RELU] = glu_relu,
+        },
+    .add = add,
+    .scale = scale,
+    .rope_pairs = rope_pairs,
+    .rope_halves = rope_halves,
+    .to_f16 = to_f16,
+    .from_f16 = from_f16,
+};
