@@ -151,7 +151,7 @@ enum err store_resolve(const struct store *s, str name, char out[STORE_PATH_MAX]
         }
     }
     if (looks_like_path(name)) return resolve_path(name, out, e);
-    return ERR_FAIL(e, NOTFOUND,
+    return ERR_FAIL(e, NOMODEL,
                     "no model '%.*s' here; `rbee ls` lists what there is, and a path to a .gguf "
                     "file works too",
                     STR(str_sub(name, 0, 200)));

@@ -27,8 +27,8 @@ struct store {
 /* Works out the directories; creates none. */
 MUST_CHECK enum err store_init(struct store *s, struct err_info *e);
 
-/* The absolute path of the file that `name` means, NUL-terminated in `out`. ERR_NOTFOUND says where it
- * looked. Whether the file is a model is for others to find out. */
+/* The absolute path of the file that `name` means, NUL-terminated in `out`. ERR_NOMODEL says what
+ * to do. Whether the file is a model is for others to find out. */
 MUST_CHECK enum err store_resolve(const struct store *s, str name, char out[STORE_PATH_MAX],
                                   struct err_info *e);
 /* The name under which a path is known: relative to its root without ".gguf", else the file's own

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/opt.h"
 #include "base/os.h"
+#include "net/address.h"
 #include "worker/reply.h"
 #include "worker/worker.h"
 
@@ -58,16 +59,20 @@ static const struct opt opts[] = {
 
 /* ---- routes ---- */
 
-static void h_health(struct http_req *r, void *owner)
+/* Health means that tokens come, not that a port accepts. */
+static bool stalled(struct serve *s, struct http_req *r)
 {
-    struct serve *s = owner;
     struct host_health h = host_health(s->host);
 
-    if (h.still_ns > STALL_NS)
-        http_error(r, ERR_UNAVAILABLE, "the engine has made no progress for %llu s",
-                   (unsigned long long)(h.still_ns / 1000000000u));
-    else
-        http_reply(r, 200, "application/json", S("{\"status\":\"ok\"}"));
+    if (h.still_ns <= STALL_NS) return false;
+    http_error(r, ERR_UNAVAILABLE, "the engine has made no progress for %llu s",
+               (unsigned long long)(h.still_ns / 1000000000u));
+    return true;
+}
+
+static void h_health(struct http_req *r, void *owner)
+{
+    if (!stalled(owner, r)) http_reply(r, 200, "application/json", S("{\"status\":\"ok\"}"));
 }
 
 static void h_chat(struct http_req *r, void *owner)
@@ -126,6 +131,7 @@ static void h_info(struct http_req *r, void *owner)
 {
     buf b;
 
+    if (stalled(owner, r)) return;
     buf_init(&b, KIB(64));
     write_info(owner, &b);
     http_reply(r, 200, "application/json", buf_view(&b));
@@ -211,24 +217,6 @@ static void on_signal(uv_signal_t *sig, int signum)
     http_server_close(s->http, 2000, on_closed, s);
 }
 
-static enum err listen_at(struct serve *s, struct err_info *e)
-{
-    str addr = str_c(s->o.listen), port_text;
-    char host[256];
-    int64_t port;
-    size_t colon = addr.n;
-
-    if (str_starts(addr, S("unix:"))) return http_listen_unix(s->http, addr.p + 5, e);
-    while (colon > 0 && addr.p[colon - 1] != ':')
-        colon--;
-    port_text = str_sub(addr, colon, addr.n);
-    if (colon < 2 || colon > sizeof host || !str_int(port_text, &port) || port < 0 || port > 65535)
-        return ERR_FAIL(e, INVALID, "--listen %s: write HOST:PORT or unix:PATH", s->o.listen);
-    memcpy(host, addr.p, colon - 1);
-    host[colon - 1] = 0;
-    return http_listen_tcp(s->http, host, (int)port, e);
-}
-
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -289,7 +277,7 @@ static enum err start(struct serve *s, struct err_info *e)
     uv_signal_start(&s->term, on_signal, SIGTERM);
     uv_signal_start(&s->intr, on_signal, SIGINT);
     if ((code = http_server_new(&s->http, &s->loop, &hc, e))) return code;
-    if ((code = listen_at(s, e))) return code;
+    if ((code = address_listen(s->http, s->o.listen, e))) return code;
     return load(s, e);
 }
 
