@@ -235,27 +235,47 @@ static int on_complete(llhttp_t *ll)
     return HPE_PAUSED;
 }
 
-/* Why llhttp refused a request: the status by what the first line looks like. */
-static enum http_event refuse(struct http_parse *p, str text, enum llhttp_errno err)
+/* A request line is three words and nothing else; llhttp is more forgiving (HTTP/0.9, RTSP,
+ * blanks). */
+static enum http_event check_line(struct http_parse *p, str text)
 {
-    str line = str_sub(text, 0, str_find(text, S("\r\n"), 0)), rest, version;
-    str method = str_cut(line, ' ', &rest);
-    size_t sp = SIZE_MAX;
+    str rest, version, line = str_sub(text, 0, str_find(text, S("\r\n"), 0));
+    str method = str_cut(line, ' ', &rest), target = str_cut(rest, ' ', &version);
 
-    if (p->response) return bad(p, 400, "a malformed reply");
-    for (size_t i = 0; i < rest.n; i++)
-        if (rest.p[i] == ' ') sp = i;
-    version = sp == SIZE_MAX ? (str){NULL, 0} : str_sub(rest, sp + 1, SIZE_MAX);
-    if (!http_parse_token(method)) return bad(p, 400, "a malformed request line");
-    if (version.n == 8 && str_starts(version, S("HTTP/")) && !str_starts(version, S("HTTP/1.")))
+    if (!http_parse_token(method) || target.n == 0 || version.n != 8 ||
+        !str_starts(version, S("HTTP/")) || version.p[5] < '0' || version.p[5] > '9' ||
+        version.p[6] != '.' || version.p[7] < '0' || version.p[7] > '9')
+        return bad(p, 400, "a malformed request line");
+    if (version.p[5] != '1' || version.p[7] > '1')
         return bad(p, 505, "only HTTP/1.1 is spoken here");
-    if (err == HPE_INVALID_METHOD || err == HPE_INVALID_CONSTANT)
-        return bad(p, version.n ? 501 : 400,
-                   version.n ? "an unknown method" : "a malformed request line");
-    if (err == HPE_INVALID_TRANSFER_ENCODING) return bad(p, 400, "a malformed Transfer-Encoding");
-    if (err == HPE_INVALID_CONTENT_LENGTH || err == HPE_UNEXPECTED_CONTENT_LENGTH)
-        return bad(p, 400, "a wrong or repeated Content-Length");
-    return bad(p, 400, err == HPE_INVALID_URL ? "a malformed target" : "a malformed head");
+    for (size_t i = 0; i < target.n; i++)
+        if (target.p[i] <= 0x20 || target.p[i] >= 0x7f || target.p[i] == '#')
+            return bad(p, 400, "a character that a target cannot have");
+    if (target.n > LIMIT_HTTP_TARGET) return bad(p, 414, "the target is too long");
+    return HTTP_EV_HEAD;
+}
+
+static enum http_event refuse(struct http_parse *p, enum llhttp_errno err)
+{
+    if (p->response) return bad(p, 400, "a malformed reply");
+    switch (err) {
+    case HPE_INVALID_METHOD:
+    case HPE_INVALID_CONSTANT:
+    case HPE_PAUSED_H2_UPGRADE: return bad(p, 501, "an unknown method");
+    case HPE_INVALID_URL: return bad(p, 400, "a malformed target");
+    case HPE_INVALID_TRANSFER_ENCODING: return bad(p, 400, "a malformed Transfer-Encoding");
+    case HPE_INVALID_CONTENT_LENGTH:
+    case HPE_UNEXPECTED_CONTENT_LENGTH: return bad(p, 400, "a wrong or repeated Content-Length");
+    default: return bad(p, 400, "a malformed head");
+    }
+}
+
+/* llhttp takes blanks and an empty name when it was not built strict. */
+static bool names_ok(const struct reading *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (!http_parse_token(r->rows[i].name)) return false;
+    return true;
 }
 
 /* Copies what outlives the input: rows, then the text they point into. */
@@ -335,10 +355,6 @@ static enum http_event read_request(struct http_parse *p)
     str host = http_parse_find(h->headers, h->n_headers, "host", &n_host);
     str expect = http_parse_find(h->headers, h->n_headers, "expect", &n_expect);
 
-    if (h->target.n > LIMIT_HTTP_TARGET) return bad(p, 414, "the target is too long");
-    for (size_t i = 0; i < h->target.n; i++)
-        if (h->target.p[i] <= 0x20 || h->target.p[i] >= 0x7f || h->target.p[i] == '#')
-            return bad(p, 400, "a character that a target cannot have");
     if (n_host != 1) return bad(p, 400, n_host ? "several Host fields" : "no Host field");
     if (!http_parse_host(host)) return bad(p, 400, "an invalid Host field");
     if (n_expect && h->minor == 1) {
@@ -383,17 +399,17 @@ static enum http_event read_head(struct http_parse *p, str text)
     llhttp_t ll;
     enum llhttp_errno err;
 
+    if (!p->response && check_line(p, text) == HTTP_EV_BAD) return HTTP_EV_BAD;
     r.n = 0;
     r.target = (str){NULL, 0};
     r.complete = false;
     llhttp_init(&ll, p->response ? HTTP_RESPONSE : HTTP_REQUEST, &settings);
     ll.data = &r;
     err = llhttp_execute(&ll, text.p, text.n);
-    if (!r.complete) return refuse(p, text, err);
-    if (ll.http_major != 1 || ll.http_minor > 1) {
-        if (p->response) return bad(p, 400, "a reply that is not HTTP/1.1");
-        return bad(p, 505, "only HTTP/1.1 is spoken here");
-    }
+    if (!r.complete) return refuse(p, err);
+    if (!names_ok(&r)) return bad(p, 400, "a malformed field name");
+    if (ll.http_major != 1 || ll.http_minor > 1)
+        return bad(p, 400, "a message that is not HTTP/1.1");
     p->head = (struct http_head){.minor = ll.http_minor, .status = ll.status_code};
     if (!keep_head(p, &r, text)) return bad(p, 503, "not enough memory");
     read_connection(p);
