@@ -90,21 +90,20 @@ struct build {
     bool failed;
 };
 
-/* The id of a spelling. `keep`: its bytes live as long as the table does. */
-static uint32_t symbol(struct build *b, str s, bool keep)
+/* The id of a spelling with its hash. `keep`: its bytes live as long as the table does. */
+static uint32_t symbol(struct build *b, str s, uint64_t h, bool keep)
 {
-    int32_t id = tok_index_find(&b->t->index, b->t->text, s);
+    int32_t id = tok_index_find_hash(&b->t->index, b->t->text, s, h);
     if (id >= 0) return (uint32_t)id;
     struct extra *x = &b->extra;
     if (x->n) {
-        id = tok_index_find(&x->index, x->text, s);
+        id = tok_index_find_hash(&x->index, x->text, s, h);
         if (id >= 0) return b->t->n + (uint32_t)id;
     }
     if (x->n == x->cap && !extra_grow(x)) b->failed = true;
     if (!keep) s = arena_str(&b->m->arena, s);
     if (!s.p) b->failed = true;
     if (b->failed) return 0;
-    uint64_t h = tok_hash(s, x->index.seed);
     size_t at = (size_t)h & x->index.mask;
     while (x->index.slot[at].id1)
         at = (at + 1) & x->index.mask;
@@ -128,34 +127,88 @@ static void put_pair(struct build *b, uint32_t l, uint32_t r, uint32_t rank, uin
     m->pair[i] = (struct tok_pair){key, rank, id};
 }
 
-static bool joined(str have, str l, str r)
+#define BATCH      32
+#define BATCH_TEXT 64
+
+/* One merge on its way into the table: left, right and their join. */
+struct merge {
+    uint32_t rank;
+    str part[3];
+    uint64_t hash[3];
+    uint32_t id[3];
+    char text[BATCH_TEXT]; /* of part[2], where it fits */
+};
+
+/* False for an entry that is no merge. */
+static bool read_merge(const struct tok *t, uint32_t rank, struct merge *m)
 {
-    return have.n == l.n + r.n && memcmp(have.p, l.p, l.n) == 0 &&
-           memcmp(have.p + l.n, r.p, r.n) == 0;
+    str s = t->merge_text[rank];
+    const char *space = s.n > 1 ? memchr(s.p + 1, ' ', s.n - 1) : NULL;
+    if (!space) return false;
+    str l = {s.p, (size_t)(space - s.p)}, r = {space + 1, s.n - (size_t)(space - s.p) - 1};
+    if (r.n == 0 || l.n + r.n > TOK_MERGE_LEN_MAX) return false;
+    m->rank = rank;
+    m->part[0] = l;
+    m->part[1] = r;
+    m->part[2] = (str){NULL, l.n + r.n};
+    if (l.n + r.n <= BATCH_TEXT) {
+        memcpy(m->text, l.p, l.n);
+        memcpy(m->text + l.n, r.p, r.n);
+        m->part[2].p = m->text;
+    }
+    for (size_t k = 0; k < 3; k++) {
+        if (!m->part[k].p) continue;
+        m->hash[k] = tok_hash(m->part[k], t->index.seed);
+        __builtin_prefetch(&t->index.slot[m->hash[k] & t->index.mask]);
+    }
+    return true;
+}
+
+/* Two steps further: the spelling that the slot names, then its bytes. */
+static void touch(const struct tok *t, const struct merge *m, bool bytes)
+{
+    for (size_t k = 0; k < 3; k++) {
+        const str *s = m->part[k].p ? tok_index_likely(&t->index, t->text, m->hash[k]) : NULL;
+        if (!s) continue;
+        if (bytes)
+            __builtin_prefetch(s->p);
+        else
+            __builtin_prefetch(s);
+    }
+}
+
+static void resolve(struct build *b, struct merge *m)
+{
+    if (m->part[2].p) {
+        m->id[2] = symbol(b, m->part[2], m->hash[2], false);
+    } else {
+        char text[TOK_MERGE_LEN_MAX];
+        memcpy(text, m->part[0].p, m->part[0].n);
+        memcpy(text + m->part[0].n, m->part[1].p, m->part[1].n);
+        str s = {text, m->part[2].n};
+        m->id[2] = symbol(b, s, tok_hash(s, b->t->index.seed), false);
+    }
+    for (size_t k = 0; k < 2; k++)
+        m->id[k] = symbol(b, m->part[k], m->hash[k], true);
+    uint64_t key = ((uint64_t)m->id[0] << 32 | m->id[1]) + 1;
+    __builtin_prefetch(&b->m->pair[pair_slot(b->m, key, b->t->index.seed)], 1);
 }
 
 static void add_merges(struct build *b)
 {
-    const struct tok *t = b->t;
-    char both[TOK_MERGE_LEN_MAX];
-    uint32_t guess = 0;
-    for (size_t i = 0; i < t->n_merges && !b->failed; i++) {
-        str s = t->merge_text[i];
-        const char *space = s.n > 1 ? memchr(s.p + 1, ' ', s.n - 1) : NULL;
-        if (!space) continue;
-        str l = {s.p, (size_t)(space - s.p)}, r = {space + 1, s.n - l.n - 1};
-        if (r.n == 0 || l.n + r.n > sizeof both) continue;
-        uint32_t id;
-        if (guess < t->n && joined(t->text[guess], l, r)) {
-            /* The index holds the lowest of equal spellings, and so must this. */
-            id = guess;
-        } else {
-            memcpy(both, l.p, l.n);
-            memcpy(both + l.n, r.p, r.n);
-            id = symbol(b, (str){both, l.n + r.n}, false);
-        }
-        guess = id + 1;
-        put_pair(b, symbol(b, l, true), symbol(b, r, true), (uint32_t)i, id);
+    struct merge m[BATCH];
+    for (size_t rank = 0; rank < b->t->n_merges && !b->failed;) {
+        size_t n = 0;
+        for (; n < BATCH && rank < b->t->n_merges; rank++)
+            n += read_merge(b->t, (uint32_t)rank, &m[n]);
+        for (size_t i = 0; i < n; i++)
+            touch(b->t, &m[i], false);
+        for (size_t i = 0; i < n; i++)
+            touch(b->t, &m[i], true);
+        for (size_t i = 0; i < n && !b->failed; i++)
+            resolve(b, &m[i]);
+        for (size_t i = 0; i < n && !b->failed; i++)
+            put_pair(b, m[i].id[0], m[i].id[1], m[i].rank, m[i].id[2]);
     }
 }
 
@@ -173,7 +226,7 @@ static struct tok_merges *merges_new(const struct tok *t)
     if (!m) return NULL;
     arena_init(&m->arena, LIMIT_TOK_ARENA);
     size_t slots = 16;
-    while (slots < t->n_merges * 2)
+    while (slots < t->n_merges + t->n_merges / 2)
         slots *= 2;
     m->pair = mem_array(slots, sizeof *m->pair);
     m->mask = slots - 1;
@@ -181,7 +234,8 @@ static struct tok_merges *merges_new(const struct tok *t)
     b.extra.index.seed = t->index.seed;
     for (unsigned i = 0; i < 256 && !b.failed; i++) {
         char c[4];
-        m->byte[i] = symbol(&b, (str){c, utf8_put(c, byte_point(i))}, false);
+        str s = {c, utf8_put(c, byte_point(i))};
+        m->byte[i] = symbol(&b, s, tok_hash(s, t->index.seed), false);
     }
     if (!b.failed) add_merges(&b);
     mem_free(b.extra.text);

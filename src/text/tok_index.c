@@ -41,9 +41,8 @@ uint64_t tok_hash(str s, uint64_t seed)
     return h ^ h >> 29;
 }
 
-int32_t tok_index_find(const struct tok_index *ix, const str *text, str s)
+int32_t tok_index_find_hash(const struct tok_index *ix, const str *text, str s, uint64_t h)
 {
-    uint64_t h = tok_hash(s, ix->seed);
     uint32_t tag = (uint32_t)(h >> 32);
     for (size_t i = (size_t)h & ix->mask; ix->slot[i].id1; i = (i + 1) & ix->mask) {
         if (ix->slot[i].tag != tag) continue;
@@ -52,6 +51,19 @@ int32_t tok_index_find(const struct tok_index *ix, const str *text, str s)
             return (int32_t)(ix->slot[i].id1 - 1);
     }
     return -1;
+}
+
+int32_t tok_index_find(const struct tok_index *ix, const str *text, str s)
+{
+    return tok_index_find_hash(ix, text, s, tok_hash(s, ix->seed));
+}
+
+const str *tok_index_likely(const struct tok_index *ix, const str *text, uint64_t h)
+{
+    uint32_t tag = (uint32_t)(h >> 32);
+    for (size_t i = (size_t)h & ix->mask; ix->slot[i].id1; i = (i + 1) & ix->mask)
+        if (ix->slot[i].tag == tag) return &text[ix->slot[i].id1 - 1];
+    return NULL;
 }
 
 enum err tok_index_build(struct tok *t, struct err_info *e)

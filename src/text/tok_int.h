@@ -112,6 +112,9 @@ struct tok {
 
 /* Of the vocabulary: id, or -1. */
 int32_t tok_index_find(const struct tok_index *ix, const str *text, str s);
+int32_t tok_index_find_hash(const struct tok_index *ix, const str *text, str s, uint64_t h);
+/* The spelling that find would look at first, for prefetching; NULL: none. */
+const str *tok_index_likely(const struct tok_index *ix, const str *text, uint64_t h);
 MUST_CHECK enum err tok_index_build(struct tok *t, struct err_info *e);
 /* Sorts the special tokens; attr must be complete. */
 MUST_CHECK enum err tok_special_build(struct tok *t, struct err_info *e);

@@ -118,7 +118,8 @@ static void small_bpe(void)
     const struct tok *t = v.tok;
     is_str(encode(t, S("hello world"), TOK_ADD_SPECIAL), S("259 264"), "words");
     is_str(encode(t, S("aaaaaa"), 0), S("266 265"), "leftmost first");
-    is_str(encode(t, S("the<|eot_id|>the"), TOK_PARSE_SPECIAL), S("116 256 272 116 256"), "control token");
+    is_str(encode(t, S("the<|eot_id|>the"), TOK_PARSE_SPECIAL), S("116 256 272 116 256"),
+           "control token");
     is_str(encode(t, S("<user><|bos|>"), 0), S("273 60 124 98 111 115 124 62"),
            "user-defined tokens always, control tokens not");
     is_str(encode(t, S("\xFFhe\x80"), 0), S("255 256 128"), "bytes that are no text");
@@ -318,7 +319,21 @@ static uint32_t random_below(uint32_t n)
     return (uint32_t)(rng >> 33) % n;
 }
 
-static str random_text(buf *b)
+/* Some vocabularies lack tokens for bytes; such text cannot come back. */
+static bool can_spell(const struct tok *t, str s)
+{
+    for (size_t i = 0; i < s.n && strcmp(tok_model_name(t), "gpt2") == 0; i++) {
+        struct arena a;
+        arena_init(&a, 1 << 16);
+        str one = vocab_spell(&a, str_sub(s, i, 1));
+        bool has = tok_find(t, one) >= 0;
+        arena_fini(&a);
+        if (!has) return false;
+    }
+    return true;
+}
+
+static str random_text(const struct tok *t, buf *b)
 {
     static const uint32_t top[] = {0x80, 0x80, 0x250, 0x600, 0x3000, 0xA000, 0x1F700, 0x110000};
     buf_clear(b);
@@ -326,7 +341,8 @@ static str random_text(buf *b)
         char c[4];
         uint32_t cp = random_below(4) ? random_below(top[random_below(8)]) : 32;
         if (cp == 0x2581) continue; /* SPM's own spelling of a space */
-        buf_put(b, c, utf8_put(c, cp));
+        str one = {c, utf8_put(c, cp)};
+        if (can_spell(t, one)) buf_str(b, one);
     }
     return buf_view(b);
 }
@@ -358,7 +374,7 @@ static void round_trips(const struct tok *t, const char *name)
     buf b;
     buf_init(&b, 1 << 20);
     for (int i = 0; i < 3000; i++) {
-        str s = random_text(&b);
+        str s = random_text(t, &b);
         bad += !round_trip(t, s, i % 2 ? 0 : TOK_ADD_SPECIAL);
         if (i % 256 == 0) arena_clear(&scratch);
     }
