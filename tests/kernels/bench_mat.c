@@ -4,8 +4,9 @@
  *
  * For every type and the shapes 5632 x 2048 and 2048 x 5632: GB/s of weights for 1 column over a
  * set of matrices larger than the caches, and GOP/s (2 x rows x cols x n / time) for the other
- * counts. Values are those of the best repetition, since others may use the machine. -s gives the size of the set of weights (384), so that kernels can be
- * timed from cache. Weights are random bytes: speed does not depend on them.
+ * counts. Values are those of the best repetition, since others may use the machine. -s gives the
+ * size of the set of weights (384), so that kernels can be timed from cache. Weights are random
+ * bytes: speed does not depend on them.
  */
 #include <stdio.h>
 #include <stdlib.h>

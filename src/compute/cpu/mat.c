@@ -48,7 +48,7 @@ struct own {
 static const struct mat_isa_ops *const isa_ops[MAT_ISA_COUNT] = {
     [MAT_GENERIC] = &mat_ops_generic,
 #if defined(__x86_64__)
-    [MAT_AVX2] = &mat_ops_generic,
+    [MAT_AVX2] = &mat_ops_avx2,
     [MAT_AVX512] = &mat_ops_avx512,
 #endif
 };
