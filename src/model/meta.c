@@ -316,19 +316,29 @@ static enum err weigh(struct reader *r)
 }
 
 /* general.file_type, as llama.cpp numbers its mixes. */
-static const char *file_type_name(uint32_t id)
-{
-    static const char *const names[] = {
-        [0] = "F32",      [1] = "F16",      [2] = "Q4_0",    [3] = "Q4_1",    [7] = "Q8_0",
-        [8] = "Q5_0",     [9] = "Q5_1",     [10] = "Q2_K",   [11] = "Q3_K_S", [12] = "Q3_K_M",
-        [13] = "Q3_K_L",  [14] = "Q4_K_S",  [15] = "Q4_K_M", [16] = "Q5_K_S", [17] = "Q5_K_M",
-        [18] = "Q6_K",    [19] = "IQ2_XXS", [20] = "IQ2_XS", [21] = "Q2_K_S", [22] = "IQ3_XS",
-        [23] = "IQ3_XXS", [24] = "IQ1_S",   [25] = "IQ4_NL", [26] = "IQ3_S",  [27] = "IQ3_M",
-        [28] = "IQ2_S",   [29] = "IQ2_M",   [30] = "IQ4_XS", [31] = "IQ1_M",  [32] = "BF16",
-        [36] = "TQ1_0",   [37] = "TQ2_0",   [38] = "MXFP4"};
+static const char *const file_types[] = {
+    [0] = "F32",      [1] = "F16",      [2] = "Q4_0",    [3] = "Q4_1",    [7] = "Q8_0",
+    [8] = "Q5_0",     [9] = "Q5_1",     [10] = "Q2_K",   [11] = "Q3_K_S", [12] = "Q3_K_M",
+    [13] = "Q3_K_L",  [14] = "Q4_K_S",  [15] = "Q4_K_M", [16] = "Q5_K_S", [17] = "Q5_K_M",
+    [18] = "Q6_K",    [19] = "IQ2_XXS", [20] = "IQ2_XS", [21] = "Q2_K_S", [22] = "IQ3_XS",
+    [23] = "IQ3_XXS", [24] = "IQ1_S",   [25] = "IQ4_NL", [26] = "IQ3_S",  [27] = "IQ3_M",
+    [28] = "IQ2_S",   [29] = "IQ2_M",   [30] = "IQ4_XS", [31] = "IQ1_M",  [32] = "BF16",
+    [36] = "TQ1_0",   [37] = "TQ2_0",   [38] = "MXFP4"};
 
+const char *meta_file_type(uint32_t id)
+{
     id &= 1023; /* bit 10: guessed by the writer */
-    return id < sizeof names / sizeof *names ? names[id] : NULL;
+    return id < sizeof file_types / sizeof *file_types ? file_types[id] : NULL;
+}
+
+bool meta_file_type_from(str name, uint32_t *id)
+{
+    for (uint32_t i = 0; i < sizeof file_types / sizeof *file_types; i++) {
+        if (!file_types[i] || !str_ieq(str_c(file_types[i]), name)) continue;
+        *id = i;
+        return true;
+    }
+    return false;
 }
 
 static enum err read_file_type(struct reader *r)
@@ -338,7 +348,7 @@ static enum err read_file_type(struct reader *r)
     enum err err = gguf_get_u32(r->g, "general.file_type", &id, r->e);
 
     if (err) return err;
-    if (id != UINT32_MAX) name = file_type_name(id);
+    if (id != UINT32_MAX) name = meta_file_type(id);
     r->m->file_type = str_c(name ? name : dtype_info(r->m->main_dtype)->name);
     return ERR_OK;
 }
