@@ -47,6 +47,7 @@ struct http_link {
     bool replied; /* a byte of the reply has come */
     bool writing;
     bool resolving;
+    bool more;   /* the name has further addresses */
     bool queued; /* on the client's todo list */
     bool closing;
     int open_handles;
@@ -59,6 +60,7 @@ struct http_call {
     struct http_call_conf conf; /* method, target, body, headers are not kept: see request */
     buf request;
     uint64_t began;
+    int address; /* which of the addresses of a name is tried */
     bool head_request;
     bool headed; /* on_head was called */
     bool paused;
@@ -429,6 +431,15 @@ static void on_connected(uv_connect_t *req, int status)
     struct http_link *c = req->handle->data;
 
     if (c->closing || !c->call) return;
+    if (status < 0 && c->more) {
+        struct http_call *call = c->call;
+
+        detach(call);
+        conn_close(c);
+        call->address++;
+        if (conn_open(call) != ERR_OK) finish(call, ERR_UNAVAILABLE, "no memory to connect");
+        return;
+    }
     if (status < 0) {
         conn_fail(c, "cannot connect to", status);
         return;
@@ -442,41 +453,39 @@ static void on_connected(uv_connect_t *req, int status)
     arm(c);
 }
 
-static void connect_tcp(struct http_link *c)
+static void set_port(struct sockaddr *sa, int port)
 {
-    int rc =
-        uv_tcp_connect(&c->connect, &c->tcp, (struct sockaddr *)&c->client->addr, on_connected);
-
-    if (rc) conn_fail(c, "cannot connect to", rc);
-}
-
-static void set_port(struct sockaddr_storage *sa, int port)
-{
-    if (sa->ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)sa)->sin6_port = htons((uint16_t)port);
+    if (sa->sa_family == AF_INET6)
+        ((struct sockaddr_in6 *)(void *)sa)->sin6_port = htons((uint16_t)port);
     else
-        ((struct sockaddr_in *)sa)->sin_port = htons((uint16_t)port);
+        ((struct sockaddr_in *)(void *)sa)->sin_port = htons((uint16_t)port);
 }
 
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *ai)
+/* A name can have several addresses ("localhost" is ::1 and 127.0.0.1): the call's turn decides
+ * which is tried, and a refused connection takes the next. */
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
 {
     struct http_link *c = (struct http_link *)req->data;
     struct http_client *cl = c->client;
+    struct addrinfo *ai = list;
+    int rc = status;
 
     c->resolving = false;
-    if (status == 0 && ai) {
-        memcpy(&cl->addr, ai->ai_addr, ai->ai_addrlen);
-        set_port(&cl->addr, cl->port);
-    }
-    uv_freeaddrinfo(ai);
-    if (c->closing) {
+    if (c->closing || !c->call) {
+        uv_freeaddrinfo(list);
         conn_release(c);
         return;
     }
-    if (status)
-        conn_fail(c, "cannot find the address of", status);
-    else
-        connect_tcp(c);
+    for (int i = 0; ai && i < c->call->address; i++)
+        ai = ai->ai_next;
+    if (rc == 0 && !ai) rc = UV_ECONNREFUSED;
+    if (rc == 0) {
+        c->more = ai->ai_next != NULL;
+        set_port(ai->ai_addr, cl->port);
+        rc = uv_tcp_connect(&c->connect, &c->tcp, ai->ai_addr, on_connected);
+    }
+    uv_freeaddrinfo(list);
+    if (rc) conn_fail(c, status ? "cannot find the address of" : "cannot connect to", rc);
 }
 
 /* Opens a connection for the call. Errors of the connection come later, from the loop. */

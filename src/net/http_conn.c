@@ -484,6 +484,8 @@ void http_conn_turn(struct http_conn *c)
         }
     }
     set_reading(c, c->in.n < LIMIT_HTTP_PIPE);
+    /* run() stopped at the backlog and the kernel took it all: no callback will come by itself. */
+    if (c->in.n && c->state == CONN_HEAD && !c->writing) http_conn_later(c);
     if (c->state == CONN_LINGER && !c->writing && c->out.n == 0) shut(c);
 }
 

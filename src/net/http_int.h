@@ -115,7 +115,6 @@ struct http_server {
     uint64_t next_id;
     int port;
     char bound[64]; /* address of the TCP listener as in a URL */
-    bool loopback;
     bool closing;
     uint64_t close_at; /* ms of uv_now() when grace ends */
     void (*done)(void *owner);
@@ -181,7 +180,6 @@ uint64_t http_server_now(const struct http_server *s); /* ms, of this turn */
 const char *http_server_date(struct http_server *s);
 void http_server_wake(struct http_server *s);      /* todo is not empty */
 void http_server_conn_gone(struct http_server *s); /* the last step of http_server_close() */
-int http_server_patience(int given, int dflt);
 
 void http_conn_accept(struct http_listener *l);
 /* Notes that c has bytes to write, input to go on with or an end to meet. */

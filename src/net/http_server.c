@@ -29,7 +29,7 @@
 #define IDLE_MS  75000
 #define BACKLOG  1024
 
-int http_server_patience(int given, int dflt)
+static int patience(int given, int dflt)
 {
     return given > 0 ? given : dflt;
 }
@@ -114,11 +114,10 @@ enum err http_server_new(struct http_server **out, uv_loop_t *loop, const struct
     }
     s->loop = loop;
     s->conf = *conf;
-    s->conf.head_ms = http_server_patience(conf->head_ms, HEAD_MS);
-    s->conf.body_ms = http_server_patience(conf->body_ms, BODY_MS);
-    s->conf.write_ms = http_server_patience(conf->write_ms, WRITE_MS);
-    s->conf.idle_ms = http_server_patience(conf->idle_ms, IDLE_MS);
-    s->loopback = true;
+    s->conf.head_ms = patience(conf->head_ms, HEAD_MS);
+    s->conf.body_ms = patience(conf->body_ms, BODY_MS);
+    s->conf.write_ms = patience(conf->write_ms, WRITE_MS);
+    s->conf.idle_ms = patience(conf->idle_ms, IDLE_MS);
     s->spare.cap = LIMIT_HTTP_OUT;
     uv_timer_init(loop, &s->sweep);
     uv_idle_init(loop, &s->turn);
@@ -234,7 +233,6 @@ static void note_address(struct http_server *s, struct http_listener *l)
         snprintf(s->bound, sizeof s->bound, "%s", name);
         s->port = ntohs(((struct sockaddr_in *)&sa)->sin_port);
     }
-    if (!is_loopback((struct sockaddr *)&sa)) s->loopback = false;
 }
 
 enum err http_listen_tcp(struct http_server *s, const char *host, int port, struct err_info *e)

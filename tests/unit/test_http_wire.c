@@ -472,6 +472,7 @@ static void test_raw(void)
 {
     static char text[262144];
     char path[100];
+    size_t big = 0;
     int fd = dial();
 
     say(fd, "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hello HTTP/1.1\r\nHost: "
@@ -487,6 +488,20 @@ static void test_raw(void)
     say(fd, "GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     ok(hear(fd, text, sizeof text, 1000), "Connection: close is obeyed");
     is_int(count(text, "\r\n\r\nhello"), 501, "501 pipelined requests");
+    close(fd);
+
+    fd = dial();
+    for (int i = 0; i < 5; i++)
+        say(fd, "GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    for (int i = 0; i < 3000 && big < (size_t)5 * 256 * 8192; i++) {
+        ssize_t n = read(fd, text, sizeof text);
+
+        if (n > 0)
+            big += (size_t)n;
+        else
+            turn(1);
+    }
+    ok(big > (size_t)5 * 256 * 8192, "pipelined large replies wait for each other");
     close(fd);
 
     fd = dial();
@@ -625,6 +640,28 @@ static void test_token(void)
     buf_fini(&r.body);
 }
 
+static void test_grace(void)
+{
+    struct result r = {0};
+
+    server = start(NULL, 0);
+    client = connect_to(server, NULL);
+    begin(&r, client, "GET", "/hold", S(""));
+    while (!seen.n_held)
+        uv_run(&loop, UV_RUN_ONCE);
+    closed = false;
+    http_server_close(server, 5000, on_closed, NULL);
+    turn(50);
+    ok(!closed && !r.dones, "a closing server waits for a request under way");
+    http_reply(seen.held[--seen.n_held], 200, "text/plain", S("late"));
+    for (int i = 0; i < 500 && !closed; i++)
+        turn(1);
+    ok(closed && r.status == 200 && r.code == ERR_OK, "and ends when it is answered");
+    http_client_free(client);
+    turn(5);
+    buf_fini(&r.body);
+}
+
 static void test_unix(void)
 {
     char path[64];
@@ -693,6 +730,7 @@ int main(void)
     stop(server);
     test_slow();
     test_token();
+    test_grace();
     test_unix();
     uv_run(&loop, UV_RUN_DEFAULT);
     is_int(uv_loop_close(&loop), 0, "no handle is left");
