@@ -313,6 +313,22 @@ static void h_root(struct http_req *r, void *owner)
           "OpenAI clients: use this address with /v1 as base URL; GET /v1/models lists models.\n"));
 }
 
+static void stop(struct queen *q, int grace_ms);
+
+/* Only on loopback: there whoever reaches the port could as well send a signal. */
+static void h_shutdown(struct http_req *r, void *owner)
+{
+    struct queen *q = owner;
+
+    if (!q->loopback) {
+        http_error(r, ERR_ACCESS,
+                   "a queen that listens off loopback is stopped on its own machine");
+        return;
+    }
+    http_reply(r, 200, "application/json", S("{\"stopping\":true}"));
+    stop(q, 500);
+}
+
 static const struct http_route routes[] = {
     {"GET", "/", 0, true, h_root},
     {"GET", "/health", 0, true, h_health},
@@ -325,6 +341,7 @@ static const struct http_route routes[] = {
     {"GET", "/v1/workers", 0, false, h_workers},
     {"POST", "/v1/workers", KIB(64), false, h_load},
     {"DELETE", "/v1/workers/{id}", 0, false, h_stop},
+    {"POST", "/v1/shutdown", KIB(1), false, h_shutdown},
     {0},
 };
 

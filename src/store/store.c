@@ -196,12 +196,14 @@ enum err store_inspect(const struct store *s, struct arena *a, const char *path,
     out->bytes = (uint64_t)st.st_size;
     if ((code = gguf_open(&g, path, e))) {
         out->problem = arena_str(a, str_c(e->text));
+        out->problem_code = code;
         return ERR_OK;
     }
     out->bytes = g.file_bytes;
     arena_init(&tmp, LIMIT_GGUF_ARENA);
-    if (meta_from_gguf(&m, &tmp, &g, e)) {
+    if ((code = meta_from_gguf(&m, &tmp, &g, e))) {
         out->problem = arena_str(a, str_c(e->text));
+        out->problem_code = code;
     } else {
         out->runnable = true;
         out->architecture = arena_str(a, m.arch);

@@ -45,6 +45,7 @@ struct store_model {
     bool chat;
     bool runnable;
     str problem; /* why not, when it is not */
+    enum err problem_code;
 };
 
 /* Every model below the roots, sorted by name; headers are read. At most LIMIT_STORE_MODELS. */

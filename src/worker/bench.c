@@ -14,6 +14,7 @@
 #include "base/opt.h"
 #include "base/os.h"
 #include "worker/bandwidth.h"
+#include "store/store.h"
 #include "worker/worker.h"
 
 #define REPS_MAX 25
@@ -276,6 +277,7 @@ enum err worker_bench(const struct worker_kind *kind, int argc, char **argv, str
         .command = "rbee bench",
         .summary = "Measures prefill and decode speed of a model on this machine.",
         .examples = "rbee bench MODEL -p 512 -n 64 -t 2 --json"};
+    char path[STORE_PATH_MAX];
     bool help;
     enum err code;
     buf b;
@@ -288,5 +290,7 @@ enum err worker_bench(const struct worker_kind *kind, int argc, char **argv, str
         buf_fini(&b);
         return ERR_OK;
     }
+    if ((code = worker_resolve(o.model, path, e))) return code;
+    o.model = path;
     return run(kind, &o, e);
 }

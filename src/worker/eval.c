@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/opt.h"
+#include "store/store.h"
 #include "worker/worker.h"
 
 struct eval_opts {
@@ -178,6 +179,7 @@ enum err worker_eval(const struct worker_kind *kind, int argc, char **argv, stru
         .examples = "rbee tokenize MODEL --file story.txt > story.ids\n"
                     "rbee eval MODEL --tokens story.ids\n"
                     "rbee eval MODEL --tokens story.ids --logits out.f32"};
+    char path[STORE_PATH_MAX];
     bool help;
     enum err code;
     buf b;
@@ -191,5 +193,7 @@ enum err worker_eval(const struct worker_kind *kind, int argc, char **argv, stru
         return ERR_OK;
     }
     if (!o.tokens) return ERR_FAIL(e, INVALID, "--tokens is missing: which file of token ids?");
+    if ((code = worker_resolve(o.model, path, e))) return code;
+    o.model = path;
     return run(kind, &o, e);
 }

@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "base/opt.h"
+#include "store/store.h"
 
 static const struct command {
     const char *name;
@@ -43,6 +44,14 @@ enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_
         .isa = c->isa,
     };
     return ERR_OK;
+}
+
+enum err worker_resolve(const char *model, char *out, struct err_info *e)
+{
+    static struct store st;
+    enum err code = store_init(&st, e);
+
+    return code ? code : store_resolve(&st, str_c(model), out, e);
 }
 
 static void print_help(const struct worker_kind *kind)

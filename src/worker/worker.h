@@ -47,6 +47,9 @@ struct worker_conf {
 MUST_CHECK enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_conf *c,
                                        struct engine_conf *out, struct err_info *e);
 
+/* The file that a MODEL argument means: a name or a path, as everywhere. `out` has STORE_PATH_MAX bytes. */
+MUST_CHECK enum err worker_resolve(const char *model, char *out, struct err_info *e);
+
 /* ---- commands; argv[0] is the command's name ---- */
 enum err worker_serve(const struct worker_kind *kind, int argc, char **argv, struct err_info *e);
 enum err worker_eval(const struct worker_kind *kind, int argc, char **argv, struct err_info *e);

@@ -1,0 +1,404 @@
+/* cmd_local: `rbee explain`, `show` and `tokenize`: what a model file says, without any daemon. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "model/gguf.h"
+#include "model/plan.h"
+#include "store/store.h"
+#include "text/tok.h"
+
+struct opened {
+    struct gguf g;
+    char path[STORE_PATH_MAX];
+};
+
+static enum err open_model(struct opened *o, const char *name, struct err_info *e)
+{
+    static struct store st;
+    enum err code;
+
+    if ((code = store_init(&st, e)) || (code = store_resolve(&st, str_c(name), o->path, e)))
+        return code;
+    return gguf_open(&o->g, o->path, e);
+}
+
+/* ---- explain ---- */
+
+struct explain_opts {
+    const char *model;
+    bool full, json;
+};
+
+static const struct opt explain_rows[] = {
+    {"full", 'f', OPT_BOOL, offsetof(struct explain_opts, full), NULL, NULL, NULL, 0, 0, NULL, NULL,
+     "print every layer, also those that repeat"},
+    {"json", 0, OPT_BOOL, offsetof(struct explain_opts, json), NULL, NULL, NULL, 0, 0, NULL, NULL,
+     "print the steps as JSON"},
+    {0},
+};
+
+static const struct opt_pos explain_pos[] = {
+    {"MODEL", offsetof(struct explain_opts, model), true, false,
+     "name of a model here, or a .gguf file"},
+    {0},
+};
+
+static const struct opt_spec explain_spec = {
+    .opts = explain_rows,
+    .pos = explain_pos,
+    .command = "rbee explain",
+    .summary = "Prints the plan of a model: the steps that a worker runs for each token.",
+    .examples = "rbee explain rbee-tiny",
+};
+
+static void tensor_member(struct jsonw *w, const struct plan *p, const char *key, int at)
+{
+    if (at >= 0) jsonw_kstr(w, key, p->tensors[at].name);
+}
+
+static void explain_json(const struct plan *p, buf *out)
+{
+    struct jsonw w;
+
+    jsonw_init(&w, out);
+    jsonw_obj(&w);
+    jsonw_kstr(&w, "architecture", p->meta->arch);
+    jsonw_key(&w, "steps");
+    jsonw_arr(&w);
+    for (uint32_t i = 0; i < p->n_steps; i++) {
+        const struct plan_step *s = &p->steps[i];
+
+        jsonw_obj(&w);
+        jsonw_kc(&w, "op", plan_op_name(s->op));
+        jsonw_kint(&w, "layer", s->layer);
+        jsonw_kc(&w, "dst", plan_reg_name(s->dst));
+        jsonw_kc(&w, "src", plan_reg_name(s->src));
+        tensor_member(&w, p, "weight", s->w);
+        tensor_member(&w, p, "bias", s->b);
+        jsonw_end(&w, '}');
+    }
+    jsonw_end(&w, ']');
+    jsonw_end(&w, '}');
+    buf_ch(out, '\n');
+}
+
+static enum err run_explain(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
+{
+    static struct opened m;
+    struct explain_opts o = {0};
+    struct plan_source src;
+    struct arena a;
+    struct meta meta;
+    struct plan plan;
+    buf out = {.cap = LIMIT_HTTP_REPLY};
+    bool help;
+    enum err code;
+
+    if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
+    if ((code = open_model(&m, o.model, e))) return code;
+    arena_init(&a, LIMIT_GGUF_ARENA);
+    src = gguf_source(&m.g);
+    code = meta_from_gguf(&meta, &a, &m.g, e);
+    if (!code) code = plan_build(&plan, &a, &meta, &src, e);
+    if (!code) {
+        if (o.json)
+            explain_json(&plan, &out);
+        else
+            plan_explain(&plan, o.full, &out);
+        fwrite(out.p, 1, out.n, stdout);
+    }
+    buf_fini(&out);
+    arena_fini(&a);
+    gguf_close(&m.g);
+    return code;
+}
+
+const struct cli_cmd cmd_explain = {
+    .name = "explain",
+    .group = "Look at models",
+    .summary = "print the steps that a worker runs for a model",
+    .spec = &explain_spec,
+    .run = run_explain,
+};
+
+/* ---- show ---- */
+
+struct show_opts {
+    const char *model;
+    bool json, metadata;
+};
+
+static const struct opt show_rows[] = {
+    {"metadata", 0, OPT_BOOL, offsetof(struct show_opts, metadata), NULL, NULL, NULL, 0, 0, NULL,
+     NULL, "list every metadata key of the file too"},
+    {"json", 0, OPT_BOOL, offsetof(struct show_opts, json), NULL, NULL, NULL, 0, 0, NULL, NULL,
+     "print as JSON"},
+    {0},
+};
+
+static const struct opt_pos show_pos[] = {
+    {"MODEL", offsetof(struct show_opts, model), true, false,
+     "name of a model here, or a .gguf file"},
+    {0},
+};
+
+static const struct opt_spec show_spec = {
+    .opts = show_rows,
+    .pos = show_pos,
+    .command = "rbee show",
+    .summary = "Shows what a model file holds.",
+    .examples = "rbee show rbee-tiny\nrbee show ./model.gguf --metadata",
+};
+
+static void show_json(const struct opened *m, const struct meta *t, buf *out)
+{
+    struct jsonw w;
+
+    jsonw_init(&w, out);
+    jsonw_obj(&w);
+    jsonw_kc(&w, "path", m->path);
+    jsonw_kstr(&w, "name", t->name);
+    jsonw_kc(&w, "format", "gguf");
+    jsonw_kint(&w, "version", m->g.version);
+    jsonw_kint(&w, "bytes", (int64_t)m->g.file_bytes);
+    jsonw_kstr(&w, "architecture", t->arch);
+    jsonw_kstr(&w, "quantization", t->file_type);
+    jsonw_kint(&w, "parameters", (int64_t)t->n_params);
+    jsonw_kint(&w, "weight_bytes", (int64_t)t->weight_bytes);
+    jsonw_kint(&w, "context", t->n_ctx_train);
+    jsonw_kint(&w, "layers", t->n_layer);
+    jsonw_kint(&w, "embedding", t->n_embd);
+    jsonw_kint(&w, "heads", t->n_head);
+    jsonw_kint(&w, "kv_heads", t->n_head_kv);
+    jsonw_kint(&w, "head_dim", t->head_dim);
+    jsonw_kint(&w, "vocabulary", t->n_vocab);
+    jsonw_kstr(&w, "tokenizer", t->tokenizer_model);
+    jsonw_kc(&w, "rope_scaling", meta_rope_name(t->rope_scaling));
+    jsonw_kint(&w, "kv_bytes_per_position",
+               (int64_t)meta_kv_bytes_per_pos(t, DTYPE_F16, DTYPE_F16));
+    jsonw_kint(&w, "tensors", (int64_t)m->g.n_tensors);
+    jsonw_kstr(&w, "chat_template", t->chat_template);
+    jsonw_end(&w, '}');
+    buf_ch(out, '\n');
+}
+
+static void show_text(const struct opened *m, const struct meta *t, buf *out)
+{
+    char a[24], b[24], c[24];
+
+    buf_printf(out, "%s\n", m->path);
+    if (t->name.n) buf_printf(out, "  name          %.*s\n", STR(t->name));
+    buf_printf(out, "  format        GGUF v%u, %s%s\n", m->g.version, cli_bytes(m->g.file_bytes, a),
+               m->g.n_parts > 1 ? " in parts" : "");
+    buf_printf(out, "  architecture  %.*s (family %s)\n", STR(t->arch), t->family->name);
+    buf_printf(out, "  quantization  %.*s\n", STR(t->file_type));
+    buf_printf(out, "  parameters    %.2f M in %llu tensors, %s\n", (double)t->n_params / 1e6,
+               (unsigned long long)m->g.n_tensors, cli_bytes(t->weight_bytes, b));
+    buf_printf(out, "  shape         %u layers, width %u, %u heads of %u, %u KV heads, FFN %u\n",
+               t->n_layer, t->n_embd, t->n_head, t->head_dim, t->n_head_kv, t->n_ff);
+    buf_printf(out, "  context       %u positions, %s of f16 cache for 1,000, RoPE scaling: %s\n",
+               t->n_ctx_train, cli_bytes(1000 * meta_kv_bytes_per_pos(t, DTYPE_F16, DTYPE_F16), c),
+               meta_rope_name(t->rope_scaling));
+    buf_printf(out, "  vocabulary    %u tokens, tokenizer %.*s%s%.*s\n", t->n_vocab,
+               STR(t->tokenizer_model), t->tokenizer_pre.n ? ", " : "", STR(t->tokenizer_pre));
+    buf_printf(out, "  chat          %s\n",
+               t->chat_template.n ? "has a chat template" : "no chat template");
+}
+
+static void show_metadata(const struct gguf *g, buf *out)
+{
+    buf_c(out, "\nmetadata\n");
+    for (uint64_t i = 0; i < g->n_kv; i++) {
+        const struct gguf_kv *kv = &g->kv[i];
+
+        if (kv->type == GGUF_ARR)
+            buf_printf(out, "  %.*s: %s[%llu]\n", STR(kv->key), gguf_type_name(kv->elem),
+                       (unsigned long long)kv->count);
+        else if (kv->type == GGUF_STR)
+            buf_printf(out, "  %.*s: %.*s%s\n", STR(kv->key), STR(str_sub(kv->strs[0], 0, 200)),
+                       kv->strs[0].n > 200 ? "..." : "");
+        else {
+            double v = 0;
+            float f = 0;
+            uint32_t u = 0;
+            char key[256];
+
+            snprintf(key, sizeof key, "%.*s", STR(str_sub(kv->key, 0, 255)));
+            if (kv->type == GGUF_BOOL)
+                v = kv->data[0];
+            else if (gguf_get_u32(g, key, &u, NULL) == ERR_OK)
+                v = u;
+            else if (gguf_get_f32(g, key, &f, NULL) == ERR_OK)
+                v = (double)f;
+            buf_printf(out, "  %.*s: %.9g\n", STR(kv->key), v);
+        }
+    }
+}
+
+static enum err run_show(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
+{
+    static struct opened m;
+    struct show_opts o = {0};
+    struct arena a;
+    struct meta meta;
+    buf out = {.cap = LIMIT_HTTP_REPLY};
+    bool help;
+    enum err code;
+
+    if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
+    if ((code = open_model(&m, o.model, e))) return code;
+    arena_init(&a, LIMIT_GGUF_ARENA);
+    if (!(code = meta_from_gguf(&meta, &a, &m.g, e))) {
+        (o.json ? show_json : show_text)(&m, &meta, &out);
+        if (o.metadata && !o.json) show_metadata(&m.g, &out);
+        fwrite(out.p, 1, out.n, stdout);
+    }
+    buf_fini(&out);
+    arena_fini(&a);
+    gguf_close(&m.g);
+    return code;
+}
+
+const struct cli_cmd cmd_show = {
+    .name = "show",
+    .group = "Look at models",
+    .summary = "show what a model file holds",
+    .spec = &show_spec,
+    .run = run_show,
+};
+
+/* ---- tokenize ---- */
+
+struct tokenize_opts {
+    const char *model, *file, *text;
+    bool no_special, parse_special, json;
+};
+
+static const struct opt tokenize_rows[] = {
+    {"file", 'f', OPT_STR, offsetof(struct tokenize_opts, file), "FILE", NULL, NULL, 0, 0, NULL,
+     NULL, "text to tokenize; - is standard input"},
+    {"text", 0, OPT_STR, offsetof(struct tokenize_opts, text), "TEXT", NULL, NULL, 0, 0, NULL, NULL,
+     "text to tokenize"},
+    {"no-special", 0, OPT_BOOL, offsetof(struct tokenize_opts, no_special), NULL, NULL, NULL, 0, 0,
+     NULL, NULL, "add no BOS and no EOS"},
+    {"parse-special", 0, OPT_BOOL, offsetof(struct tokenize_opts, parse_special), NULL, NULL, NULL,
+     0, 0, NULL, NULL, "read control tokens written in the text as such; plain text otherwise"},
+    {"json", 0, OPT_BOOL, offsetof(struct tokenize_opts, json), NULL, NULL, NULL, 0, 0, NULL, NULL,
+     "print ids and pieces as JSON"},
+    {0},
+};
+
+static const struct opt_pos tokenize_pos[] = {
+    {"MODEL", offsetof(struct tokenize_opts, model), true, false,
+     "name of a model here, or a .gguf file"},
+    {0},
+};
+
+static const struct opt_spec tokenize_spec = {
+    .opts = tokenize_rows,
+    .pos = tokenize_pos,
+    .command = "rbee tokenize",
+    .summary = "Prints the token ids of a text, separated by spaces, on one line.",
+    .examples = "rbee tokenize rbee-tiny --text \"Once upon a time\"\n"
+                "rbee tokenize ./model.gguf --file story.txt --no-special > story.ids",
+};
+
+static void print_ids(const struct tok *t, const int32_t *ids, size_t n, bool json)
+{
+    buf out = {.cap = GIB(4)}, piece = {.cap = MIB(1)};
+    struct jsonw w;
+
+    if (json) {
+        jsonw_init(&w, &out);
+        jsonw_arr(&w);
+        for (size_t i = 0; i < n; i++) {
+            buf_clear(&piece);
+            tok_piece(t, ids[i], true, &piece);
+            jsonw_obj(&w);
+            jsonw_kint(&w, "id", ids[i]);
+            jsonw_kstr(&w, "piece", buf_view(&piece));
+            jsonw_end(&w, '}');
+        }
+        jsonw_end(&w, ']');
+    } else {
+        for (size_t i = 0; i < n; i++)
+            buf_printf(&out, i ? " %d" : "%d", ids[i]);
+    }
+    buf_ch(&out, '\n');
+    fwrite(out.p, 1, out.n, stdout);
+    buf_fini(&piece);
+    buf_fini(&out);
+}
+
+static enum err read_text(const struct tokenize_opts *o, char **out, str *text, struct err_info *e)
+{
+    buf b = {.cap = LIMIT_TEXT_FILE};
+    char tmp[65536];
+    size_t n;
+    enum err code;
+
+    *out = NULL;
+    if (o->text && o->file) return ERR_FAIL(e, INVALID, "give --text or --file, not both");
+    if (o->text) {
+        *text = str_c(o->text);
+        return ERR_OK;
+    }
+    if (!o->file) return ERR_FAIL(e, INVALID, "give the text with --text or --file");
+    if (strcmp(o->file, "-") != 0) {
+        code = map_read_file(o->file, LIMIT_TEXT_FILE, out, &n, e);
+        if (!code) *text = (str){*out, n};
+        return code;
+    }
+    while ((n = fread(tmp, 1, sizeof tmp, stdin)) > 0)
+        buf_put(&b, tmp, n);
+    if (b.failed) {
+        buf_fini(&b);
+        return ERR_FAIL(e, LIMIT, "standard input is larger than %zu bytes", LIMIT_TEXT_FILE);
+    }
+    *text = buf_view(&b);
+    *out = buf_take(&b);
+    return ERR_OK;
+}
+
+static enum err run_tokenize(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
+{
+    static struct opened m;
+    struct tokenize_opts o = {0};
+    struct tok *t = NULL;
+    struct arena a;
+    int32_t *ids;
+    size_t n;
+    char *bytes;
+    str text;
+    unsigned flags;
+    bool help;
+    enum err code;
+
+    if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
+    if ((code = read_text(&o, &bytes, &text, e))) return code;
+    if (!(code = open_model(&m, o.model, e))) {
+        arena_init(&a, GIB(4));
+        flags = (o.no_special ? 0u : (unsigned)TOK_ADD_SPECIAL) |
+                (o.parse_special ? (unsigned)TOK_PARSE_SPECIAL : 0u);
+        if (!(code = tok_open(&t, &m.g, e))) code = tok_encode(t, &a, text, flags, &ids, &n, e);
+        if (!code) print_ids(t, ids, n, o.json);
+        if (t) tok_close(t);
+        arena_fini(&a);
+        gguf_close(&m.g);
+    }
+    mem_free(bytes);
+    return code;
+}
+
+const struct cli_cmd cmd_tokenize = {
+    .name = "tokenize",
+    .group = "Look at models",
+    .summary = "print the token ids of a text",
+    .spec = &tokenize_spec,
+    .run = run_tokenize,
+};
