@@ -6,7 +6,7 @@
  * the same thread. Everything of a request lives in req->arena until http_end() or, when the client
  * goes away, until the gone callback has returned.
  *
- * Strict means: llhttp in strict mode, no obs-fold, no bare LF, no request with both
+ * Strict means: llhttp behind checks of our own, no obs-fold, no bare LF, no request with both
  * Transfer-Encoding and Content-Length, no unknown transfer coding, one valid Host header,
  * printable targets, caps on everything. Slow clients: a head must be complete within 10 s; a body
  * may take 60 s, and longer only while it has come in at 1 KiB/s on average; a reply that cannot be
@@ -35,7 +35,8 @@ struct http_req;
 typedef void http_handler(struct http_req *r, void *owner);
 
 struct http_route {
-    const char *method; /* "GET"; HEAD is answered for every GET */
+    const char *method; /* "GET"; HEAD is answered for every GET, OPTIONS with Allow unless a row
+                           says otherwise */
     const char *path;   /* "/v1/models/{id}"; "{id}" takes one segment, a final "{*}" the rest */
     size_t body_cap;
     bool open; /* no token needed (health) */
@@ -106,8 +107,9 @@ void http_error_info(struct http_req *r, const struct err_info *e);
 void http_set_header(struct http_req *r, const char *name, const char *value);
 void http_begin(struct http_req *r, int status, const char *content_type); /* chunked stream */
 void http_write(struct http_req *r, str bytes);
-void http_end(struct http_req *r);   /* r is gone after it */
-void http_abort(struct http_req *r); /* cut the connection without a proper end */
+void http_end(struct http_req *r); /* r is gone after it */
+/* Cuts the connection without a proper end; gone is not called, r is gone after it. */
+void http_abort(struct http_req *r);
 bool http_begun(const struct http_req *r);
 size_t http_pending(const struct http_req *r);
 

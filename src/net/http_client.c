@@ -686,8 +686,8 @@ enum err http_client_new(struct http_client **out, uv_loop_t *loop, const struct
     const char *host = peer->host ? peer->host : "127.0.0.1";
 
     *out = NULL;
-    if (peer->token && !http_parse_token(str_c(peer->token)))
-        return ERR_FAIL(e, INVALID, "the token may hold only letters, digits and !#$%%&'*+-.^_`|~");
+    if (peer->token && !http_parse_secret(str_c(peer->token)))
+        return ERR_FAIL(e, INVALID, "a token must be printable ASCII without blanks");
     if (!peer->unix_path && (peer->port < 1 || peer->port > 65535))
         return ERR_FAIL(e, INVALID, "port %d of %s is not 1 to 65535", peer->port, host);
     if (strlen(host) > 255 || (!strchr(host, ':') && !http_parse_host(str_c(host))))

@@ -65,9 +65,10 @@ bool http_parse_eof(const struct http_parse *p);
 bool http_parse_fresh(const struct http_parse *p);
 /* The value of header `name`; *n (may be NULL) counts how often it occurs. */
 str http_parse_find(const struct http_header *h, size_t n_headers, const char *name, int *n);
-bool http_parse_token(str s); /* an RFC 9110 token */
-bool http_parse_host(str s);  /* host or [v6], and an optional port */
-bool http_parse_value(str s); /* no control characters but tab */
+bool http_parse_token(str s);  /* an RFC 9110 token */
+bool http_parse_secret(str s); /* printable, no blanks, not empty */
+bool http_parse_host(str s);   /* host or [v6], and an optional port */
+bool http_parse_value(str s);  /* no control characters but tab */
 
 /* ---- http_route ---- */
 

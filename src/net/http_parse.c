@@ -92,6 +92,13 @@ bool http_parse_value(str s)
     return true;
 }
 
+bool http_parse_secret(str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= 0x20 || s.p[i] >= 0x7f) return false;
+    return s.n > 0;
+}
+
 static bool all_of(str s, const char *extra)
 {
     for (size_t i = 0; i < s.n; i++) {

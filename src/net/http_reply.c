@@ -114,6 +114,7 @@ static void put_head(struct http_conn *c, int status, const char *type, int64_t 
     else
         http_conn_send(c, buf_view(&head));
     buf_fini(&head);
+    buf_fini(&c->extra);
 }
 
 static void add_header(struct http_conn *c, const char *name, const char *value)

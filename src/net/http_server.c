@@ -108,9 +108,9 @@ enum err http_server_new(struct http_server **out, uv_loop_t *loop, const struct
 
     *out = NULL;
     if (!s) return ERR_FAIL(e, NOMEM, "no memory for an HTTP server");
-    if (conf->token && !http_parse_token(str_c(conf->token))) {
+    if (conf->token && !http_parse_secret(str_c(conf->token))) {
         mem_free(s);
-        return ERR_FAIL(e, INVALID, "the token may hold only letters, digits and !#$%%&'*+-.^_`|~");
+        return ERR_FAIL(e, INVALID, "a token must be printable ASCII without blanks");
     }
     s->loop = loop;
     s->conf = *conf;
