@@ -226,7 +226,11 @@ static enum err read_vocabulary(struct reader *r)
         (err = gguf_get_str(r->g, "tokenizer.chat_template", &m->chat_template, r->e)))
         return err;
     n = embd ? embd->dim[1] : n_tokens ? n_tokens : said;
-    if (n < 1 || n > LIMIT_VOCAB)
+    if (n == 0)
+        return ERR_FAIL(r->e, FORMAT,
+                        "the model lacks the tensor 'token_embd.weight', and no key "
+                        "tells the size of its vocabulary");
+    if (n > LIMIT_VOCAB)
         return ERR_FAIL(r->e, FORMAT, "a vocabulary of %llu tokens; 1 to %u are allowed",
                         (unsigned long long)n, LIMIT_VOCAB);
     if (n_tokens > n)
