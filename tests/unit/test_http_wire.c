@@ -174,8 +174,6 @@ static struct http_client *connect_to(struct http_server *s, const char *token)
     return c;
 }
 
-static void turn(int ms);
-
 static void on_tick(uv_timer_t *t)
 {
     *(bool *)t->data = true;
@@ -640,6 +638,103 @@ static void test_token(void)
     buf_fini(&r.body);
 }
 
+static unsigned dice(unsigned n)
+{
+    static uint64_t state = 88172645463325252u;
+
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (unsigned)(state % n);
+}
+
+/* Answers or drops one of the requests that handlers hold, in any way a handler may. */
+static void answer_one(void)
+{
+    struct http_req *r;
+    int i;
+
+    if (!seen.n_held) return;
+    i = (int)dice((unsigned)seen.n_held);
+    r = seen.held[i];
+    if (http_begun(r) && dice(3)) {
+        http_write(r, S("more"));
+        return;
+    }
+    seen.held[i] = seen.held[--seen.n_held];
+    if (dice(4) == 0)
+        http_abort(r);
+    else if (http_begun(r))
+        http_end(r);
+    else if (dice(2))
+        http_error(r, ERR_BUSY, "full");
+    else
+        http_reply(r, 200, "text/plain", S("late"));
+}
+
+/* Many clients at once that send right and broken requests in odd pieces, read or do not, and leave
+ * when they like; afterwards nothing may be left. */
+static void test_chaos(void)
+{
+    static const char *const texts[] = {
+        "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /abort HTTP/1.0\r\nHost: localhost\r\n\r\n",
+        "GET /zombie HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n0123456789",
+        "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "3\r\nabc\r\n0\r\n\r\n",
+        "POST /hello HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+        "Content-Length: 3\r\n\r\nabc",
+        "GET /hello HTTP/1.1\r\nHost: localhost\r\n bad: x\r\n\r\n",
+    };
+    static char sink[65536];
+    enum { CLIENTS = 40, STEPS = 12000 };
+    struct {
+        int fd;
+        const char *at; /* what is still to be said */
+    } cl[CLIENTS];
+
+    server = start(NULL, 0);
+    for (int i = 0; i < CLIENTS; i++)
+        cl[i].fd = -1;
+    for (int step = 0; step < STEPS; step++) {
+        int i = (int)dice(CLIENTS);
+        size_t n;
+
+        if (cl[i].fd < 0) {
+            cl[i].fd = dial();
+            cl[i].at = "";
+        } else if (dice(12) == 0) {
+            close(cl[i].fd);
+            cl[i].fd = -1;
+        } else if (dice(3) == 0) {
+            if (read(cl[i].fd, sink, sizeof sink) == 0) {
+                close(cl[i].fd);
+                cl[i].fd = -1;
+            }
+        } else {
+            if (!*cl[i].at) cl[i].at = texts[dice(sizeof texts / sizeof *texts)];
+            n = 1 + dice((unsigned)strlen(cl[i].at));
+            if (write(cl[i].fd, cl[i].at, n) == (ssize_t)n) cl[i].at += n;
+        }
+        if (dice(2)) uv_run(&loop, UV_RUN_NOWAIT);
+        if (dice(3) == 0 || seen.n_held > 200) answer_one();
+    }
+    for (int i = 0; i < CLIENTS; i++)
+        if (cl[i].fd >= 0) close(cl[i].fd);
+    for (int i = 0; i < 2000 && http_server_conns(server); i++)
+        turn(1);
+    is_int(http_server_conns(server), 0, "after 12,000 random steps no connection is left");
+    ok(seen.calls > 20, "%d requests were answered meanwhile", seen.calls);
+    stop(server);
+    while (seen.n_held)
+        answer_one();
+    is_int(seen.n_held, 0, "requests whose client and server are gone can still be answered");
+}
+
 static void test_grace(void)
 {
     struct result r = {0};
@@ -730,6 +825,7 @@ int main(void)
     stop(server);
     test_slow();
     test_token();
+    test_chaos();
     test_grace();
     test_unix();
     uv_run(&loop, UV_RUN_DEFAULT);
