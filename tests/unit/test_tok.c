@@ -1,6 +1,7 @@
 /* The tokenizer: built-in vocabularies, hostile ones, and, where the shared data is, the real ones.
  */
 #include <pthread.h>
+#include <time.h>
 
 #include "tap.h"
 #include "vocab.h"
@@ -8,7 +9,6 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "base/os.h"
 
 #define RUN_BYTES ((size_t)128 << 10)
 
@@ -26,9 +26,17 @@ static bool sanitized(void)
 #endif
 }
 
+/* CPU time of this thread: other work on the machine does not count. */
+static uint64_t cpu_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 static double ms_since(uint64_t from)
 {
-    return (double)(os_now_ns() - from) / 1e6;
+    return (double)(cpu_ns() - from) / 1e6;
 }
 
 /* Ids as decimal numbers with a space between. */
@@ -294,7 +302,7 @@ static void class_runs(const struct tok *t, const char *name)
         buf_init(&b, RUN_BYTES * 2);
         while (b.n < RUN_BYTES)
             buf_c(&b, runs[i].unit);
-        uint64_t from = os_now_ns();
+        uint64_t from = cpu_ns();
         int32_t *ids;
         size_t n;
         good += tok_encode(t, &scratch, buf_view(&b), TOK_PARSE_SPECIAL, &ids, &n, &err) == ERR_OK;
@@ -306,7 +314,7 @@ static void class_runs(const struct tok *t, const char *name)
         buf_fini(&b);
     }
     printf("# %s: slowest run of one class: %s, %.1f ms\n", name, which, worst);
-    ok(good == n_runs && worst < (sanitized() ? 8000 : 900), "%s: 128 KiB of one class", name);
+    ok(good == n_runs && worst < (sanitized() ? 8000 : 800), "%s: 128 KiB of one class", name);
     arena_clear(&scratch);
 }
 
@@ -353,7 +361,7 @@ static void round_trips(const struct tok *t, const char *name)
     size_t n, bad = 0;
     const char *p = tap_data("text/war-and-peace-400k.txt");
     if (p && map_read_file(p, 1 << 20, &text, &n, &err) == ERR_OK) {
-        uint64_t from = os_now_ns();
+        uint64_t from = cpu_ns();
         int32_t *ids;
         size_t n_ids;
         double first, best = 1e9;
@@ -363,7 +371,7 @@ static void round_trips(const struct tok *t, const char *name)
         first = ms_since(from);
         for (int i = 0; i < 3; i++) {
             arena_clear(&scratch);
-            from = os_now_ns();
+            from = cpu_ns();
             if (tok_encode(t, &scratch, (str){text, n}, 0, &ids, &n_ids, &err) != ERR_OK) break;
             if (ms_since(from) < best) best = ms_since(from);
         }
@@ -404,7 +412,7 @@ static void from_files(void)
             continue;
         }
         if (!ok(gguf_open(&g, p, &err) == ERR_OK, "%s opens", rel)) continue;
-        uint64_t from = os_now_ns();
+        uint64_t from = cpu_ns();
         if (ok(tok_open(&t, &g, &err) == ERR_OK, "%s: its tokenizer", names[i])) {
             printf("# %s: %u tokens opened in %.1f ms\n", names[i], tok_count(t), ms_since(from));
             all_about(t, names[i]);
@@ -421,11 +429,11 @@ static void timed(struct vocab *v, const char *name)
     double open = 1e9, first = 1e9;
     for (int i = 0; i < 3; i++) {
         tok_close(v->tok);
-        uint64_t from = os_now_ns();
+        uint64_t from = cpu_ns();
         if (tok_open(&v->tok, &v->g, &err) != ERR_OK) break;
         double ms = ms_since(from);
         if (ms < open) open = ms;
-        from = os_now_ns();
+        from = cpu_ns();
         encode(v->tok, S("Hello world"), 0);
         ms = ms_since(from);
         if (ms < first) first = ms;
@@ -433,7 +441,7 @@ static void timed(struct vocab *v, const char *name)
     if (!ok(v->tok != NULL, "%s: opens", name)) return;
     printf("# %s: %u tokens: opened in %.1f ms, first text after %.1f ms more\n", name,
            tok_count(v->tok), open, first);
-    ok(open < (sanitized() ? 400 : 60) && first < (sanitized() ? 1500 : 180), "%s: in time", name);
+    ok(open < (sanitized() ? 600 : 100) && first < (sanitized() ? 2500 : 300), "%s: in time", name);
     all_about(v->tok, name);
 }
 
