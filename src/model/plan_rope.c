@@ -12,6 +12,8 @@
 
 #include "model/plan_int.h"
 
+#define FREQ_MAX 1e6 /* radians a position; models stay at or below 1 */
+
 /* The pair (as a fraction) that turns `turns` times over the original context. */
 static double pair_of(const struct meta *m, double turns)
 {
@@ -84,7 +86,11 @@ enum err plan_rope(struct plan *p, struct arena *a, const struct plan_source *sr
         double f = pow((double)m->rope_base, -2.0 * i / m->n_rot);
         double keep = m->rope_scaling == ROPE_YARN ? yarn_keep(m, i) : 0;
 
-        freq[i] = (float)(f * keep + f / (double)m->rope_factor * (1 - keep));
+        f = f * keep + f / (double)m->rope_factor * (1 - keep);
+        if (!(fabs(f) <= FREQ_MAX))
+            return ERR_FAIL(e, FORMAT, "RoPE base %g and factor %g give no usable frequency",
+                            (double)m->rope_base, (double)m->rope_factor);
+        freq[i] = (float)f;
     }
     if ((r = divide(freq, n, src, e))) return r;
     p->rope_freq = freq;

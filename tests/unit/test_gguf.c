@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "model/gguf.h"
+#include "model/gguf_write.h"
 
 /* ---- building headers ---- */
 
@@ -539,6 +539,59 @@ static void test_split(void)
     }
 }
 
+/* What the writer writes, the reader reads; a key copied from version 1 keeps its value. */
+static void test_write(void)
+{
+    const str words[2] = {S("one"), S("two")};
+    const float x[4] = {1, -2, 3, -4};
+    const uint64_t dim[2] = {4, 1}, wide[2] = {32, 3};
+    struct gguf_write w;
+    struct gguf_kv old;
+    const struct gguf_tensor *t;
+    const str *strs;
+    uint32_t u = 0;
+    size_t n;
+    buf b;
+
+    buf_init(&b, MIB(1));
+    begin(&b, 1, 0, 1);
+    put_key(&b, "old.words", GGUF_ARR);
+    put_u32(&b, GGUF_STR);
+    put_size(&b, 1);
+    put_str(&b, S("kept"));
+    ok(!parse(&b), "a version 1 header to copy from");
+    old = g.kv[0];
+
+    gguf_write_init(&w);
+    gguf_write_kv(&w, &old);
+    gguf_write_u32(&w, "a.number", 77);
+    gguf_write_strs(&w, "a.words", words, 2);
+    gguf_write_tensor(&w, S("x"), DTYPE_F32, dim, 1);
+    is_int(gguf_write_tensor(&w, S("y"), DTYPE_Q8_0, wide, 2), 3 * 34, "bytes of a tensor");
+    ok(!gguf_write_open(&w, "test_gguf.out", &e) && !gguf_write_data(&w, x, sizeof x, &e) &&
+           !gguf_write_align(&w, &e) && !gguf_write_data(&w, (char[102]){5}, 102, &e) &&
+           !gguf_write_close(&w, &e),
+       "a file is written");
+    gguf_write_fini(&w);
+    if (ok(!gguf_open(&g, "test_gguf.out", &e), "and opens")) {
+        ok(!gguf_get_u32(&g, "a.number", &u, &e) && u == 77, "its number");
+        ok(!gguf_get_strs(&g, "old.words", &strs, &n, &e) && n == 1 && str_eq(strs[0], S("kept")),
+           "its copied words");
+        t = gguf_tensor(&g, S("x"));
+        ok(t && t->n_dims == 1 && !memcmp(t->data, x, sizeof x), "its first tensor");
+        t = gguf_tensor(&g, S("y"));
+        ok(t && t->dtype == DTYPE_Q8_0 && t->data[0] == 5, "its second tensor");
+        gguf_close(&g);
+    }
+    gguf_write_init(&w);
+    gguf_write_tensor(&w, S("x"), DTYPE_F32, dim, 1);
+    ok(!gguf_write_open(&w, "test_gguf.out", &e) && gguf_write_close(&w, &e) == ERR_INTERNAL,
+       "a tensor that was declared and not written is noticed");
+    gguf_write_fini(&w);
+    unlink("test_gguf.out");
+    buf_fini(&b);
+}
+
 /* A vocabulary of 256k strings is indexed in one pass. */
 static void test_large(void)
 {
@@ -654,6 +707,7 @@ int main(void)
     test_partial();
     test_faults();
     test_split();
+    test_write();
     test_large();
     test_folder("golden", "/model.gguf");
     test_folder("models", "");

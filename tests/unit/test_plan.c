@@ -200,6 +200,12 @@ static void yarn_keys(struct gguf_write *w)
     gguf_write_u32(w, "llama.rope.scaling.original_context_length", 128);
 }
 
+static void broken_keys(struct gguf_write *w)
+{
+    gguf_write_str(w, "llama.rope.scaling.type", S("linear"));
+    gguf_write_f32(w, "llama.rope.scaling.factor", 1e-9f);
+}
+
 static double freq(int i)
 {
     return pow(10000, -2.0 * i / 16);
@@ -241,6 +247,9 @@ static void test_rope(void)
     ok(good, "fast pairs are kept, slow ones divided, with a ramp between");
     ok(close_to((double)p.rope_mscale, 1 + 0.1 * log(4)), "q and k are lengthened");
     tiny_fini(&t);
+
+    t.keys = broken_keys;
+    refused(t, ERR_FORMAT, "RoPE base 10000 and factor 1e-09 give no usable frequency");
 }
 
 /* ---- listings ---- */
