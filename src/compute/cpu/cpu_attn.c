@@ -133,7 +133,7 @@ static void multiply(const struct dev *d, const struct cpu_cache *c, const struc
                      struct cpu_gemm *g)
 {
     bool half = c->type == DTYPE_F16;
-    if (half && g->rows > d->vec->tile) {
+    if (half && g->rows > 2 * d->vec->tile) {
         d->vec->from_f16(t->wide, g->b, (uint64_t)g->k * g->n);
         g->b = g->next = t->wide;
         half = false;

@@ -15,11 +15,6 @@
 #include <math.h>
 #include <string.h>
 
-#ifdef __clang__
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE vf vf_load(const float *p)
@@ -66,8 +61,9 @@ INLINE float vf_top(vf v)
 {
     float lane[VW];
     memcpy(lane, &v, sizeof v);
-    for (int i = 1; i < VW; i++)
-        if (!(lane[0] >= lane[i])) lane[0] = lane[i];
+    for (int n = VW / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++)
+            lane[i] = lane[i] >= lane[i + n] ? lane[i] : lane[i + n];
     return lane[0];
 }
 
@@ -99,89 +95,111 @@ INLINE vf vf_exp(vf x)
 
 /* ---- gemm ---- */
 
+/* Written out by row rather than looped over, so that every compiler keeps `acc` in registers. */
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define ROW_LOAD(r)                                                                                \
+    if (r < rows) {                                                                                \
+        acc[r][0] = vf_load(c + r * ldc);                                                          \
+        if (vecs > 1) acc[r][1] = vf_load(c + r * ldc + VW);                                       \
+    }
+#define ROW_ZERO(r) acc[r][0] = acc[r][1] = (vf){0};
+#define ROW_STEP(r)                                                                                \
+    if (r < rows) {                                                                                \
+        vf x = vf_set(a[(size_t)r * CPU_LD + k]);                                                  \
+        acc[r][0] = vf_fma(x, b0, acc[r][0]);                                                      \
+        if (vecs > 1) acc[r][1] = vf_fma(x, b1, acc[r][1]);                                        \
+    }
+#define ROW_STORE(r)                                                                               \
+    if (r < rows) {                                                                                \
+        vf_store(c + r * ldc, acc[r][0]);                                                          \
+        if (vecs > 1) vf_store(c + r * ldc + VW, acc[r][1]);                                       \
+    }
+
+INLINE vf b_load(const char *b, bool half, int v)
+{
+    return half ? vf_half((const uint16_t *)(const void *)b + v * VW)
+                : vf_load((const float *)(const void *)b + v * VW);
+}
+
+/* The block of c at (row, col), rows x (vecs * VW), held in registers over all of k. */
 INLINE void tile(const struct cpu_gemm *g, uint32_t row, uint32_t col, bool half, const int rows,
                  const int vecs)
 {
-    vf acc[TILE][2];
+    vf acc[12][2];
+    size_t size = half ? 2 : 4, step = g->n * size, ldc = g->ldc;
+    uint32_t n = g->k;
     const float *a = g->a + (size_t)row * CPU_LD;
-    float *c = g->c + (size_t)row * g->ldc + col;
-    size_t size = half ? 2 : 4, step = g->n * size;
-    const char *b = (const char *)g->b + col * size;
-    const char *next = (const char *)g->next + col * size;
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        UNROLL
-        for (int v = 0; v < vecs; v++)
-            acc[r][v] = g->onto ? vf_load(c + (size_t)r * g->ldc + v * VW) : (vf){0};
+    const char *b = (const char *)g->b + col * size, *next = (const char *)g->next + col * size;
+    float *c = g->c + row * ldc + col;
+    EACH_ROW(ROW_ZERO)
+    if (g->onto) {
+        EACH_ROW(ROW_LOAD)
     }
-    for (uint32_t k = 0; k < g->k; k++) {
-        vf bv[2];
-        UNROLL
-        for (int v = 0; v < vecs; v++)
-            bv[v] =
-                half ? vf_half((const uint16_t *)b + v * VW) : vf_load((const float *)b + v * VW);
+    for (uint32_t k = 0; k < n; k++) {
+        vf b0 = b_load(b, half, 0), b1 = vecs > 1 ? b_load(b, half, 1) : b0;
         __builtin_prefetch(next);
         if (!half && VW == 16 && vecs == 2) __builtin_prefetch(next + 64);
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            vf av = vf_set(a[(size_t)r * CPU_LD + k]);
-            UNROLL
-            for (int v = 0; v < vecs; v++)
-                acc[r][v] = vf_fma(av, bv[v], acc[r][v]);
-        }
+        EACH_ROW(ROW_STEP)
         b += step;
         next += step;
     }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        UNROLL
-        for (int v = 0; v < vecs; v++)
-            vf_store(c + (size_t)r * g->ldc + v * VW, acc[r][v]);
-    }
+    EACH_ROW(ROW_STORE)
 }
 
-#define TILE_CASE(R)                                                                               \
-    case R:                                                                                        \
-        if (R <= TILE) tile(g, row, col, half, R <= TILE ? R : 1, vecs);                           \
-        break;
+/* A function for each height, so that each has the registers to itself. Heights above TILE are
+ * never called and are made small. */
+typedef void tile_fn(const struct cpu_gemm *g, uint32_t row, uint32_t col, bool pair);
 
-INLINE void strip(const struct cpu_gemm *g, uint32_t row, uint32_t col, bool half, const int vecs)
-{
-    uint32_t rows = g->rows - row < TILE ? g->rows - row : TILE;
-    switch (rows) {
-        TILE_CASE(1)
-        TILE_CASE(2)
-        TILE_CASE(3)
-        TILE_CASE(4)
-        TILE_CASE(5)
-        TILE_CASE(6)
-        TILE_CASE(7)
-        TILE_CASE(8)
-        TILE_CASE(9)
-        TILE_CASE(10)
-        TILE_CASE(11)
-        TILE_CASE(12)
+#define TILE_FN(R, name, half)                                                                     \
+    static __attribute__((noinline)) void name##_##R(const struct cpu_gemm *g, uint32_t row,       \
+                                                     uint32_t col, bool pair)                      \
+    {                                                                                              \
+        if (pair)                                                                                  \
+            tile(g, row, col, half, R <= TILE ? R : 1, 2);                                         \
+        else if (VW == 16)                                                                         \
+            tile(g, row, col, half, R <= TILE ? R : 1, 1);                                         \
     }
-}
 
-INLINE void gemm(const struct cpu_gemm *g, bool half)
+#define TILE_FNS(name, half)                                                                       \
+    TILE_FN(1, name, half)                                                                         \
+    TILE_FN(2, name, half)                                                                         \
+    TILE_FN(3, name, half)                                                                         \
+    TILE_FN(4, name, half)                                                                         \
+    TILE_FN(5, name, half)                                                                         \
+    TILE_FN(6, name, half)                                                                         \
+    TILE_FN(7, name, half)                                                                         \
+    TILE_FN(8, name, half)                                                                         \
+    TILE_FN(9, name, half)                                                                         \
+    TILE_FN(10, name, half)                                                                        \
+    TILE_FN(11, name, half)                                                                        \
+    TILE_FN(12, name, half)                                                                        \
+    static tile_fn *const name[13] = {NULL,      name##_1,  name##_2, name##_3, name##_4,          \
+                                      name##_5,  name##_6,  name##_7, name##_8, name##_9,          \
+                                      name##_10, name##_11, name##_12};
+
+TILE_FNS(tile_f32, false)
+TILE_FNS(tile_f16, true)
+
+/* As few passes over b as TILE allows, of even heights. */
+static void gemm(const struct cpu_gemm *g, tile_fn *const *tiles)
 {
-    for (uint32_t row = 0; row < g->rows; row += TILE) {
-        uint32_t col = 0;
+    uint32_t passes = (g->rows + TILE - 1) / TILE;
+    for (uint32_t p = 0; p < passes; p++) {
+        uint32_t row = p * g->rows / passes, rows = (p + 1) * g->rows / passes - row, col = 0;
         for (; col + 2 * VW <= g->n; col += 2 * VW)
-            strip(g, row, col, half, 2);
-        if (VW == 16 && col < g->n) strip(g, row, col, half, 1);
+            tiles[rows](g, row, col, true);
+        if (col < g->n) tiles[rows](g, row, col, false);
     }
 }
 
 static void gemm_f32(const struct cpu_gemm *g)
 {
-    gemm(g, false);
+    gemm(g, tile_f32);
 }
 
 static void gemm_f16(const struct cpu_gemm *g)
 {
-    gemm(g, true);
+    gemm(g, tile_f16);
 }
 
 /* ---- softmax ---- */
@@ -306,7 +324,8 @@ static void glu_relu(float *y, const float *g, const float *u, uint64_t n)
     MAP(y, n, vf_max((vf){0}, AT(g)) * AT(u));
 }
 
-static void rope_pairs(float *x, const float *c, const float *s, uint32_t half)
+static void rope_pairs(float *restrict x, const float *restrict c, const float *restrict s,
+                       uint32_t half)
 {
     for (uint32_t j = 0; j < half; j++) {
         float a = x[2 * j], b = x[2 * j + 1];
@@ -315,7 +334,8 @@ static void rope_pairs(float *x, const float *c, const float *s, uint32_t half)
     }
 }
 
-static void rope_halves(float *x, const float *c, const float *s, uint32_t half)
+static void rope_halves(float *restrict x, const float *restrict c, const float *restrict s,
+                        uint32_t half)
 {
     for (uint32_t j = 0; j < half; j++) {
         float a = x[j], b = x[j + half];
