@@ -1,10 +1,11 @@
 /* tap: the smallest test harness that prints TAP (Test Anything Protocol).
  *
- *   int main(void) { ok(1 + 1 == 2, "adds"); is_int(f(), 3, "f"); skip("no GPU here"); return tap_end(); }
+ *   int main(void) { ok(1 + 1 == 2, "adds"); is_int(f(), 3, "f"); skip("no GPU here"); return
+ * tap_end(); }
  *
- * ok() and the is_*() family count one test each, print a line, and on failure say where and what. A
- * test program ends with tap_end(), which prints the plan. skip() counts one skipped test. tap_data()
- * finds the shared test data or returns NULL.
+ * ok() and the is_*() family count one test each, print a line, and on failure say where and what.
+ * A test program ends with tap_end(), which prints the plan. skip() counts one skipped test.
+ * tap_data() finds the shared test data or returns NULL.
  */
 #ifndef TESTS_TAP_H
 #define TESTS_TAP_H
@@ -41,15 +42,16 @@ __attribute__((format(printf, 4, 5), unused)) static bool tap_ok(bool good, cons
 
 #define ok(cond, ...) tap_ok((cond), __FILE__, __LINE__, __VA_ARGS__)
 
-__attribute__((unused)) static bool tap_is_int(int64_t got, int64_t want, const char *file, int line,
-                                               const char *what)
+__attribute__((unused)) static bool tap_is_int(int64_t got, int64_t want, const char *file,
+                                               int line, const char *what)
 {
     bool good = tap_ok(got == want, file, line, "%s", what);
     if (!good) printf("#   got %lld, want %lld\n", (long long)got, (long long)want);
     return good;
 }
 
-#define is_int(got, want, what) tap_is_int((int64_t)(got), (int64_t)(want), __FILE__, __LINE__, (what))
+#define is_int(got, want, what)                                                                    \
+    tap_is_int((int64_t)(got), (int64_t)(want), __FILE__, __LINE__, (what))
 
 __attribute__((unused)) static bool tap_is_str(str got, str want, const char *file, int line,
                                                const char *what)

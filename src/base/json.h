@@ -3,8 +3,8 @@
  * Reading builds a tree in an arena: keys keep their order, 64-bit integers stay exact, strings are
  * views (of the text where nothing was escaped, else of the arena), so the text must outlive the
  * tree. Duplicate keys are kept; json_get() finds the last. Invalid UTF-8, lone surrogates, control
- * characters, leading zeros, trailing commas and anything after the value are refused, with the byte
- * offset in the message. Depth and node count are capped; the parser does not recurse.
+ * characters, leading zeros, trailing commas and anything after the value are refused, with the
+ * byte offset in the message. Depth and node count are capped; the parser does not recurse.
  *
  * Writing appends to a buf; the writer adds commas and colons itself. Strings are written as valid
  * UTF-8: bytes that are not, become U+FFFD.
@@ -17,7 +17,16 @@
 #include "base/err.h"
 #include "base/str.h"
 
-enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_UINT, JSON_NUM, JSON_STR, JSON_ARR, JSON_OBJ };
+enum json_type {
+    JSON_NULL,
+    JSON_BOOL,
+    JSON_INT,
+    JSON_UINT,
+    JSON_NUM,
+    JSON_STR,
+    JSON_ARR,
+    JSON_OBJ
+};
 
 struct json {
     enum json_type type;
@@ -42,7 +51,8 @@ MUST_CHECK enum err json_parse(struct arena *a, str text, const struct json **ou
                                struct err_info *e);
 /* The member `key` of an object; NULL when v is NULL, not an object, or lacks it. */
 const struct json *json_get(const struct json *v, const char *key);
-/* Typed reads; the default when v is NULL or of another type. Integral doubles count as integers. */
+/* Typed reads; the default when v is NULL or of another type. Integral doubles count as integers.
+ */
 int64_t json_int(const struct json *v, int64_t dflt);
 double json_num(const struct json *v, double dflt);
 bool json_bool(const struct json *v, bool dflt);
@@ -59,8 +69,8 @@ struct jsonw {
 };
 
 void jsonw_init(struct jsonw *w, buf *b);
-void jsonw_obj(struct jsonw *w); /* { */
-void jsonw_arr(struct jsonw *w); /* [ */
+void jsonw_obj(struct jsonw *w);             /* { */
+void jsonw_arr(struct jsonw *w);             /* [ */
 void jsonw_end(struct jsonw *w, char close); /* '}' or ']' */
 void jsonw_key(struct jsonw *w, const char *key);
 void jsonw_keystr(struct jsonw *w, str key);
@@ -71,7 +81,7 @@ void jsonw_uint(struct jsonw *w, uint64_t u);
 void jsonw_num(struct jsonw *w, double d); /* shortest that reads back equal; not finite: null */
 void jsonw_bool(struct jsonw *w, bool b);
 void jsonw_null(struct jsonw *w);
-void jsonw_raw(struct jsonw *w, str json);           /* already JSON */
+void jsonw_raw(struct jsonw *w, str json);               /* already JSON */
 void jsonw_value(struct jsonw *w, const struct json *v); /* a tree, keys included only below */
 /* key and value at once */
 void jsonw_kstr(struct jsonw *w, const char *key, str s);

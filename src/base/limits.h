@@ -10,60 +10,60 @@
 #define GIB(n) ((size_t)(n) << 30)
 
 /* files */
-#define LIMIT_GGUF_KV        (1u << 16) /* metadata entries */
-#define LIMIT_GGUF_TENSORS   (1u << 16) /* tensors in one file */
-#define LIMIT_GGUF_KEY       KIB(64)    /* the specification's own cap on a key */
-#define LIMIT_GGUF_SPLITS    1024       /* files of one model */
-#define LIMIT_GGUF_ARENA     MIB(256)   /* header and directory of one model */
-#define LIMIT_GGUF_HEADER    MIB(256)   /* bytes before the tensor data */
-#define LIMIT_MODEL_LAYERS   1024
-#define LIMIT_MODEL_HEADS    1024
-#define LIMIT_MODEL_DIM      (1u << 20)
-#define LIMIT_MODEL_CONTEXT  (1u << 24)
-#define LIMIT_VOCAB          (1u << 22) /* tokens */
-#define LIMIT_PLAN_STEPS     (1u << 16)
-#define LIMIT_CONFIG_FILE    MIB(1)
-#define LIMIT_TEXT_FILE      MIB(256)   /* text given to tokenize and eval */
+#define LIMIT_GGUF_KV       (1u << 16) /* metadata entries */
+#define LIMIT_GGUF_TENSORS  (1u << 16) /* tensors in one file */
+#define LIMIT_GGUF_KEY      KIB(64)    /* the specification's own cap on a key */
+#define LIMIT_GGUF_SPLITS   1024       /* files of one model */
+#define LIMIT_GGUF_ARENA    MIB(256)   /* header and directory of one model */
+#define LIMIT_GGUF_HEADER   MIB(256)   /* bytes before the tensor data */
+#define LIMIT_MODEL_LAYERS  1024
+#define LIMIT_MODEL_HEADS   1024
+#define LIMIT_MODEL_DIM     (1u << 20)
+#define LIMIT_MODEL_CONTEXT (1u << 24)
+#define LIMIT_VOCAB         (1u << 22) /* tokens */
+#define LIMIT_PLAN_STEPS    (1u << 16)
+#define LIMIT_CONFIG_FILE   MIB(1)
+#define LIMIT_TEXT_FILE     MIB(256) /* text given to tokenize and eval */
 
 /* text */
-#define LIMIT_TOK_ARENA      MIB(512) /* indexes of one vocabulary */
-#define LIMIT_TOK_TEXT       GIB(1)   /* text of one tok_encode() */
+#define LIMIT_TOK_ARENA      MIB(512)   /* indexes of one vocabulary */
+#define LIMIT_TOK_TEXT       GIB(1)     /* text of one tok_encode() */
 #define LIMIT_JSON_NODES     (1u << 22) /* values waiting for their container to close */
-#define LIMIT_TEMPLATE       MIB(1)   /* chat template source */
-#define LIMIT_TEMPLATE_OUT   MIB(16)  /* rendered prompt */
-#define LIMIT_TEMPLATE_STEPS 10000000 /* interpreter steps of one rendering */
+#define LIMIT_TEMPLATE       MIB(1)     /* chat template source */
+#define LIMIT_TEMPLATE_OUT   MIB(16)    /* rendered prompt */
+#define LIMIT_TEMPLATE_STEPS 10000000   /* interpreter steps of one rendering */
 #define LIMIT_TEMPLATE_ARENA MIB(64)
 #define LIMIT_STOP_STRINGS   32
 #define LIMIT_STOP_LEN       KIB(1)
 
 /* engine */
-#define LIMIT_SLOTS          256 /* sequences decoded together */
-#define LIMIT_BATCH          2048 /* tokens of one step */
-#define LIMIT_THREADS        256
-#define LIMIT_TOP_LOGPROBS   20
-#define LIMIT_JOB_QUEUE      1024 /* requests waiting in a worker */
+#define LIMIT_SLOTS        256  /* sequences decoded together */
+#define LIMIT_BATCH        2048 /* tokens of one step */
+#define LIMIT_THREADS      256
+#define LIMIT_TOP_LOGPROBS 20
+#define LIMIT_JOB_QUEUE    1024 /* requests waiting in a worker */
 
 /* store */
-#define LIMIT_STORE_MODELS   10000
-#define LIMIT_STORE_DEPTH    4 /* folders below a root */
-#define LIMIT_STORE_ARENA    MIB(64)
+#define LIMIT_STORE_MODELS 10000
+#define LIMIT_STORE_DEPTH  4 /* folders below a root */
+#define LIMIT_STORE_ARENA  MIB(64)
 
 /* hive and queen */
-#define LIMIT_WORKERS        64  /* of one hive */
-#define LIMIT_HIVES          256 /* of one queen */
+#define LIMIT_WORKERS 64  /* of one hive */
+#define LIMIT_HIVES   256 /* of one queen */
 
 /* http */
-#define LIMIT_HTTP_HEAD      KIB(64) /* request or status line and headers */
-#define LIMIT_HTTP_HEADERS   100     /* header fields */
-#define LIMIT_HTTP_TARGET    KIB(8)  /* path and query of a request */
-#define LIMIT_HTTP_BODY      MIB(32) /* request body */
-#define LIMIT_HTTP_REPLY     MIB(64) /* a whole reply held by a client */
-#define LIMIT_HTTP_CONNS     16384   /* open connections of one daemon */
-#define LIMIT_HTTP_OUT       MIB(4)  /* bytes waiting for one slow client */
-#define LIMIT_HTTP_PIPE      KIB(64) /* bytes of later requests kept while one is answered */
-#define LIMIT_HTTP_CALLS     4096    /* connections a client keeps to one peer */
-#define LIMIT_HTTP_EXTRA     KIB(16) /* header fields a handler adds; trailers and chunk extensions */
-#define LIMIT_REQ_ARENA      MIB(256)
-#define LIMIT_SSE_EVENT      MIB(4)
+#define LIMIT_HTTP_HEAD    KIB(64) /* request or status line and headers */
+#define LIMIT_HTTP_HEADERS 100     /* header fields */
+#define LIMIT_HTTP_TARGET  KIB(8)  /* path and query of a request */
+#define LIMIT_HTTP_BODY    MIB(32) /* request body */
+#define LIMIT_HTTP_REPLY   MIB(64) /* a whole reply held by a client */
+#define LIMIT_HTTP_CONNS   16384   /* open connections of one daemon */
+#define LIMIT_HTTP_OUT     MIB(4)  /* bytes waiting for one slow client */
+#define LIMIT_HTTP_PIPE    KIB(64) /* bytes of later requests kept while one is answered */
+#define LIMIT_HTTP_CALLS   4096    /* connections a client keeps to one peer */
+#define LIMIT_HTTP_EXTRA   KIB(16) /* header fields a handler adds; trailers and chunk extensions */
+#define LIMIT_REQ_ARENA    MIB(256)
+#define LIMIT_SSE_EVENT    MIB(4)
 
 #endif

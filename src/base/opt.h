@@ -4,7 +4,8 @@
  * its limits, its default and its help text, and where in the caller's struct the value goes. Order
  * of precedence: flag, environment, file, default. Values are checked against the row; the error
  * names the option, the value and what is allowed. Strings are borrowed from argv, environ or the
- * table. A list takes all its values from one source. An empty environment variable counts as unset.
+ * table. A list takes all its values from one source. An empty environment variable counts as
+ * unset.
  */
 #ifndef BASE_OPT_H
 #define BASE_OPT_H

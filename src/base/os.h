@@ -8,16 +8,16 @@
 
 #include "base/err.h"
 
-uint64_t os_now_ns(void);  /* monotonic */
+uint64_t os_now_ns(void);   /* monotonic */
 int64_t os_unix_time(void); /* seconds */
-int os_cpu_count(void);    /* cores this process may use: affinity and cgroup quota respected */
+int os_cpu_count(void);     /* cores this process may use: affinity and cgroup quota respected */
 bool os_pin_thread(int cpu_index); /* index among the usable cores; false where not possible */
 uint64_t os_mem_total(void);
 uint64_t os_mem_available(void);
 uint64_t os_rss(void); /* resident bytes of this process */
 uint64_t os_rss_peak(void);
-/* Zeroes memory of the heap; large ranges are given back to the system and come back as zero pages when
- * they are touched, so that a cache of gigabytes costs nothing until it is used. */
+/* Zeroes memory of the heap; large ranges are given back to the system and come back as zero pages
+ * when they are touched, so that a cache of gigabytes costs nothing until it is used. */
 void os_zero(void *p, size_t n);
 /* Ends this process when its parent ends; no effect where the system has no such thing. */
 void os_die_with_parent(void);

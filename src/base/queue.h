@@ -1,8 +1,8 @@
 /* queue: a bounded queue of pointers between two threads.
  *
- * queue_push() never blocks: it returns false when the queue is full, and the pusher keeps the item.
- * queue_pop() waits up to a time. Items are moved: whoever pops owns. queue_close() wakes everybody;
- * after it push fails and pop drains what is left.
+ * queue_push() never blocks: it returns false when the queue is full, and the pusher keeps the
+ * item. queue_pop() waits up to a time. Items are moved: whoever pops owns. queue_close() wakes
+ * everybody; after it push fails and pop drains what is left.
  */
 #ifndef BASE_QUEUE_H
 #define BASE_QUEUE_H

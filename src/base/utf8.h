@@ -1,4 +1,5 @@
-/* utf8: decoding and encoding of UTF-8, strict (no surrogates, no overlong forms, at most U+10FFFF). */
+/* utf8: decoding and encoding of UTF-8, strict (no surrogates, no overlong forms, at most
+ * U+10FFFF). */
 #ifndef BASE_UTF8_H
 #define BASE_UTF8_H
 

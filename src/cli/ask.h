@@ -18,8 +18,8 @@ struct ask_opts {
 };
 
 #define ASK_ROWS_MAX 48
-/* Fills rows[] with the options above (at offset `at` of the command's struct), then `own` (ends with a
- * NULL flag). */
+/* Fills rows[] with the options above (at offset `at` of the command's struct), then `own` (ends
+ * with a NULL flag). */
 void ask_rows(struct opt rows[ASK_ROWS_MAX], size_t at, const struct opt *own);
 
 struct ask_turn {
@@ -29,10 +29,12 @@ struct ask_turn {
 
 /* Sends the turns (one user turn with `raw`) and prints the reply as it comes; with opts->json the
  * whole reply object at the end. The text is also collected in *reply when that is not NULL. */
-MUST_CHECK enum err ask_model(const struct ask_opts *o, const char *model, const struct ask_turn *turns,
-                              size_t n, buf *reply, struct err_info *e);
-/* The name under which the queen knows the model. Where the queen is this machine's, the file is looked at
- * first, so that what cannot run is refused before anything is started, and `out` is its absolute path. */
+MUST_CHECK enum err ask_model(const struct ask_opts *o, const char *model,
+                              const struct ask_turn *turns, size_t n, buf *reply,
+                              struct err_info *e);
+/* The name under which the queen knows the model. Where the queen is this machine's, the file is
+ * looked at first, so that what cannot run is refused before anything is started, and `out` is its
+ * absolute path. */
 MUST_CHECK enum err ask_resolve(const struct client *c, const char *model, char *out, size_t size,
                                 struct err_info *e);
 

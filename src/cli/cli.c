@@ -8,9 +8,10 @@
 
 #include "base/limits.h"
 
+/* Grouped: the overview prints them in this order. */
 static const struct cli_cmd *const commands[] = {
-    &cmd_run,  &cmd_chat,    &cmd_serve,      &cmd_ls,   &cmd_ps,    &cmd_show,
-    &cmd_stop, &cmd_explain, &cmd_tokenize,   &cmd_eval, &cmd_bench, &cmd_queen,
+    &cmd_run,  &cmd_chat,    &cmd_serve,      &cmd_ps,   &cmd_stop,  &cmd_ls,
+    &cmd_show, &cmd_explain, &cmd_tokenize,   &cmd_eval, &cmd_bench, &cmd_queen,
     &cmd_hive, &cmd_version, &cmd_completion, NULL,
 };
 

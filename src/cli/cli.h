@@ -1,8 +1,8 @@
 /* cli: the `rbee` command line.
  *
- * A command is one file with one `const struct cli_cmd`, listed once in cli.c. Its options are a table
- * (base/opt.h), from which parser, help and completions are made. Commands talk to a queen over HTTP
- * or read model files; they link no kernel. Exit codes come from err.def.
+ * A command is one file with one `const struct cli_cmd`, listed once in cli.c. Its options are a
+ * table (base/opt.h), from which parser, help and completions are made. Commands talk to a queen
+ * over HTTP or read model files; they link no kernel. Exit codes come from err.def.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -27,14 +27,15 @@ int cli_main(int argc, char **argv);
 /* All commands in order, NULL-terminated. */
 const struct cli_cmd *const *cli_commands(void);
 /* Parses by the command's spec. *help: it was asked for and has been printed. */
-MUST_CHECK enum err cli_parse(const struct cli_cmd *cmd, int argc, char **argv, void *out, bool *help,
-                              struct err_info *e);
+MUST_CHECK enum err cli_parse(const struct cli_cmd *cmd, int argc, char **argv, void *out,
+                              bool *help, struct err_info *e);
 /* Width of the terminal, 80 when standard output is none. */
 int cli_width(void);
 /* "1.3 GiB" */
 const char *cli_bytes(uint64_t n, char out[24]);
 
 extern const struct cli_cmd cmd_run, cmd_chat, cmd_serve, cmd_ls, cmd_ps, cmd_show, cmd_stop,
-    cmd_explain, cmd_tokenize, cmd_eval, cmd_bench, cmd_version, cmd_completion, cmd_queen, cmd_hive;
+    cmd_explain, cmd_tokenize, cmd_eval, cmd_bench, cmd_version, cmd_completion, cmd_queen,
+    cmd_hive;
 
 #endif

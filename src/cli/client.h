@@ -1,8 +1,8 @@
 /* client: the command line's side of the queen's API.
  *
- * A `struct client` names a queen. client_ensure() finds it or, when the address is this machine's own,
- * starts one in the background and waits until it is healthy. Calls block; Ctrl-C sets a flag that ends
- * them, so that the queen sees the connection close and cancels the job.
+ * A `struct client` names a queen. client_ensure() finds it or, when the address is this machine's
+ * own, starts one in the background and waits until it is healthy. Calls block; Ctrl-C sets a flag
+ * that ends them, so that the queen sees the connection close and cancels the job.
  */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
@@ -25,12 +25,14 @@ struct client {
 
 /* Rows for a command's option table, with the member of type struct client. */
 #define CLIENT_OPTS(T, member)                                                                     \
-    {"host", 0, OPT_STR, offsetof(T, member.host), "ADDR", "127.0.0.1", NULL, 0, 0, "RBEE_HOST",    \
-     "host", "the queen's address"},                                                               \
-    {"port", 0, OPT_INT, offsetof(T, member.port), "N", "7833", NULL, 1, 65535, "RBEE_PORT",        \
-     "port", "the queen's port"},                                                                  \
-    {"token", 0, OPT_STR, offsetof(T, member.token), "TOKEN", NULL, NULL, 0, 0, "RBEE_TOKEN",       \
-     "token", "bearer token, where the queen needs one"}
+    {"host", 0,           OPT_STR, offsetof(T, member.host), "ADDR", "127.0.0.1", NULL, 0,         \
+     0,      "RBEE_HOST", "host",  "the queen's address"},                                         \
+        {"port", 0,           OPT_INT, offsetof(T, member.port), "N", "7833", NULL, 1,             \
+         65535,  "RBEE_PORT", "port",  "the queen's port"},                                        \
+    {                                                                                              \
+        "token", 0, OPT_STR, offsetof(T, member.token), "TOKEN", NULL, NULL, 0, 0, "RBEE_TOKEN",   \
+            "token", "bearer token, where the queen needs one"                                     \
+    }
 
 /* Ctrl-C from here on sets the flag instead of ending the program. */
 atomic_bool *client_catch_interrupt(void);
@@ -48,8 +50,8 @@ MUST_CHECK enum err client_json(const struct client *c, struct arena *a, const c
                                 const char *target, str body, const struct json **out,
                                 struct err_info *e);
 
-/* Streams a completion. on_text gets pieces as they come; *last (may be NULL) the final usage object as
- * JSON text. */
+/* Streams a completion. on_text gets pieces as they come; *last (may be NULL) the final usage
+ * object as JSON text. */
 struct client_stream {
     const char *target; /* "/v1/chat/completions" */
     str body;

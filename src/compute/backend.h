@@ -2,16 +2,16 @@
  *
  * A back end is a `const struct backend`. A `struct dev` is its open state for one loaded model: it
  * knows the plan, the weights (used where they lie when the device can read the mapping), owns the
- * registers and the KV cache, and is driven by one thread, the engine's. There is no fallback: an op
- * or a weight type that has() denies is refused when the model is loaded, never replaced.
+ * registers and the KV cache, and is driven by one thread, the engine's. There is no fallback: an
+ * op or a weight type that has() denies is refused when the model is loaded, never replaced.
  *
- * The KV cache is paged. The back end holds `n_blocks` blocks of KV_BLOCK positions for every layer in
- * a layout of its own; the engine only names blocks by number and decides which sequence uses which.
- * Position p of a sequence lives in block blocks[p / KV_BLOCK] at p % KV_BLOCK.
+ * The KV cache is paged. The back end holds `n_blocks` blocks of KV_BLOCK positions for every layer
+ * in a layout of its own; the engine only names blocks by number and decides which sequence uses
+ * which. Position p of a sequence lives in block blocks[p / KV_BLOCK] at p % KV_BLOCK.
  *
- * Determinism: the result of a row depends only on that row, its sequence's cache and the weights, not
- * on the other rows of the batch nor on the number of threads, up to the rounding of sums: back ends
- * say in their head comment where that is exact and where it is not.
+ * Determinism: the result of a row depends only on that row, its sequence's cache and the weights,
+ * not on the other rows of the batch nor on the number of threads, up to the rounding of sums: back
+ * ends say in their head comment where that is exact and where it is not.
  */
 #ifndef COMPUTE_BACKEND_H
 #define COMPUTE_BACKEND_H
@@ -24,8 +24,8 @@
 /* Rows first..first+n-1 of a batch: n consecutive positions of one sequence. */
 struct batch_span {
     uint32_t first, n;
-    uint32_t pos;            /* of the first row; the cache holds 0..pos-1 already */
-    const uint32_t *blocks;  /* block numbers, enough for pos + n positions */
+    uint32_t pos;           /* of the first row; the cache holds 0..pos-1 already */
+    const uint32_t *blocks; /* block numbers, enough for pos + n positions */
 };
 
 struct batch {
@@ -39,15 +39,15 @@ struct batch {
 };
 
 struct dev_conf {
-    uint32_t n_threads;       /* CPU back ends */
-    uint32_t max_batch;       /* rows of one step */
-    uint32_t max_out;         /* rows of logits of one step */
-    uint32_t n_blocks;        /* of the KV cache */
-    enum dtype ktype, vtype;  /* of the cache: F32 or F16 */
-    const char *isa;          /* CPU: NULL = best; "generic", "avx2", "avx512" to force one (tests) */
+    uint32_t n_threads;      /* CPU back ends */
+    uint32_t max_batch;      /* rows of one step */
+    uint32_t max_out;        /* rows of logits of one step */
+    uint32_t n_blocks;       /* of the KV cache */
+    enum dtype ktype, vtype; /* of the cache: F32 or F16 */
+    const char *isa; /* CPU: NULL = best; "generic", "avx2", "avx512" to force one (tests) */
 };
 
-struct dev_weight { /* parallel to plan.tensors */
+struct dev_weight {   /* parallel to plan.tensors */
     const void *data; /* in the mapping, at the file's alignment (at least 1, mostly 32) */
 };
 
@@ -69,7 +69,8 @@ struct backend {
     /* Called before the first and after the last op of a step (pool wake-up, stream sync). */
     void (*begin)(struct dev *d, const struct batch *b);
     void (*end)(struct dev *d, const struct batch *b);
-    /* Row i of the last step's wanted logits, [n_vocab], readable by the caller until the next step. */
+    /* Row i of the last step's wanted logits, [n_vocab], readable by the caller until the next
+     * step. */
     const float *(*logits)(struct dev *d, uint32_t i);
     /* Copies the first n positions of a block, all layers (copy on write of a shared prefix). */
     void (*kv_copy)(struct dev *d, uint32_t from, uint32_t to, uint32_t n);

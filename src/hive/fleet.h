@@ -1,9 +1,9 @@
 /* fleet: the worker processes of this machine and their life.
  *
- * A worker is LOADING from its start to its ready line, then READY, then STOPPING until its process has
- * gone; only then is its memory known to be free. fleet_want() finds or starts the worker of a model
- * and calls back once, when it is ready or has failed. A worker that is being asked by `inflight`
- * requests is never idle. One thread, the hive's loop.
+ * A worker is LOADING from its start to its ready line, then READY, then STOPPING until its process
+ * has gone; only then is its memory known to be free. fleet_want() finds or starts the worker of a
+ * model and calls back once, when it is ready or has failed. A worker that is being asked by
+ * `inflight` requests is never idle. One thread, the hive's loop.
  */
 #ifndef HIVE_FLEET_H
 #define HIVE_FLEET_H
@@ -38,20 +38,22 @@ struct fleet_conf {
     const char *const *worker_args; /* passed on to every worker, NULL-terminated */
 };
 
-MUST_CHECK enum err fleet_new(struct fleet **out, const struct fleet_conf *conf, struct err_info *e);
+MUST_CHECK enum err fleet_new(struct fleet **out, const struct fleet_conf *conf,
+                              struct err_info *e);
 /* Stops all workers, then calls done. */
 void fleet_close(struct fleet *f, void (*done)(void *owner), void *owner);
 
 /* The worker for the file at `path`, known as `name`. `then` is called exactly once, perhaps before
- * fleet_want returns; w is NULL on failure. `extra` (may be NULL) are options of a new worker as JSON:
- * ctx, slots, threads, batch, kv_type, backend. */
+ * fleet_want returns; w is NULL on failure. `extra` (may be NULL) are options of a new worker as
+ * JSON: ctx, slots, threads, batch, kv_type, backend. */
 typedef void fleet_then(struct fleet_worker *w, enum err code, const char *text, void *owner);
 void fleet_want(struct fleet *f, const char *name, const char *path, const struct json *extra,
                 fleet_then *then, void *owner);
 /* Forgets a waiting callback whose owner goes away. */
 void fleet_forget(struct fleet *f, void *owner);
 
-struct fleet_worker *fleet_find(struct fleet *f, uint32_t id); /* NULL; stopping ones are not found */
+struct fleet_worker *fleet_find(struct fleet *f,
+                                uint32_t id); /* NULL; stopping ones are not found */
 const struct fleet_worker *fleet_list(const struct fleet *f);
 /* Stops one; `then` when its process has gone (may be NULL). Requests in flight are cut off. */
 void fleet_stop(struct fleet *f, struct fleet_worker *w, void (*then)(void *owner), void *owner);

@@ -1,10 +1,10 @@
 /* plan: a model compiled to a straight-line program of ops.
  *
  * plan_build(family row + meta + tensor directory) gives a list of steps over a few registers, and
- * the list of tensors they need. The engine is the small machine that runs it; `rbee explain` prints
- * it; the verdict, the memory estimate, the binder and the profiler read it. A plan owns nothing: all
- * of it lives in the arena it was built in. It is pure data and the same on every machine; plan_fuse()
- * then rewrites it for one back end.
+ * the list of tensors they need. The engine is the small machine that runs it; `rbee explain`
+ * prints it; the verdict, the memory estimate, the binder and the profiler read it. A plan owns
+ * nothing: all of it lives in the arena it was built in. It is pure data and the same on every
+ * machine; plan_fuse() then rewrites it for one back end.
  *
  * Invariants: every register is written before it is read; every step names tensors whose shape was
  * checked against what the step needs; KVPUT and ATTN of a layer come in this order.
@@ -74,8 +74,9 @@ struct plan {
     const struct plan_tensor *tensors;
     uint32_t n_tensors;
     uint32_t width[REG_COUNT]; /* columns; 0: unused */
-    /* RoPE, shared by all ROPE steps: angle of pair i at position p is p * rope_freq[i], cos and sin
-     * multiplied by rope_mscale. Scalings (linear, llama3, yarn, factor tensors) are already in it. */
+    /* RoPE, shared by all ROPE steps: angle of pair i at position p is p * rope_freq[i], cos and
+     * sin multiplied by rope_mscale. Scalings (linear, llama3, yarn, factor tensors) are already in
+     * it. */
     const float *rope_freq; /* [n_rot / 2] */
     uint32_t n_rot;
     float rope_mscale;
@@ -94,7 +95,8 @@ MUST_CHECK enum err plan_build(struct plan *p, struct arena *a, const struct met
 
 /* Rewrites for a back end: `has(op, dtype)` tells which fused ops it can run on which weights. */
 typedef bool plan_has_fn(enum op op, enum dtype w);
-MUST_CHECK enum err plan_fuse(struct plan *p, struct arena *a, plan_has_fn *has, struct err_info *e);
+MUST_CHECK enum err plan_fuse(struct plan *p, struct arena *a, plan_has_fn *has,
+                              struct err_info *e);
 
 /* First step that the back end cannot run, or NULL. The verdict and the loader both ask this. */
 const struct plan_step *plan_unsupported(const struct plan *p, plan_has_fn *has);

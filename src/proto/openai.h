@@ -1,10 +1,10 @@
 /* openai: the bodies of /v1/chat/completions and /v1/completions, in both directions.
  *
  * openai_parse() turns a request body into a struct and checks every field; all faults of a request
- * are reported in one sentence list. Fields that are recognised but have no effect, and fields nobody
- * knows, are listed in `ignored`, so that a reply can say so; in strict mode they are faults. The
- * writers make replies and stream chunks; they know nothing of sockets. Generation parameters come
- * from params.def. Source: OpenAI's API reference (openapi document, version 2.3).
+ * are reported in one sentence list. Fields that are recognised but have no effect, and fields
+ * nobody knows, are listed in `ignored`, so that a reply can say so; in strict mode they are
+ * faults. The writers make replies and stream chunks; they know nothing of sockets. Generation
+ * parameters come from params.def. Source: OpenAI's API reference (openapi document, version 2.3).
  */
 #ifndef PROTO_OPENAI_H
 #define PROTO_OPENAI_H
@@ -18,7 +18,7 @@
 
 enum openai_kind { OPENAI_CHAT, OPENAI_COMPLETION };
 
-#define OPENAI_CHOICES_MAX 128 /* n times prompts */
+#define OPENAI_CHOICES_MAX  128 /* n times prompts */
 #define OPENAI_KEEP_FOREVER INT64_MAX
 
 struct openai_prompt {
@@ -63,13 +63,13 @@ struct openai_usage {
     double queue_ms, prefill_ms, decode_ms;
 };
 
-/* Log-probabilities of the tokens of one choice, kept as JSON elements joined by commas. Chat has one
- * list of objects; the older API has four parallel lists. */
+/* Log-probabilities of the tokens of one choice, kept as JSON elements joined by commas. Chat has
+ * one list of objects; the older API has four parallel lists. */
 struct openai_logprobs {
     enum openai_kind kind;
-    buf list;                    /* chat: objects; completion: tokens */
-    buf values, tops, offsets;   /* completion */
-    size_t offset;               /* completion: bytes of text so far */
+    buf list;                  /* chat: objects; completion: tokens */
+    buf values, tops, offsets; /* completion */
+    size_t offset;             /* completion: bytes of text so far */
 };
 
 struct openai_top {

@@ -1,8 +1,9 @@
 /* gateway: requests for tokens: find the worker, pass the request on, try again when that is safe.
  *
- * A small table remembers which worker has which model; it is a hint, checked by the hive, and void when
- * the hive has restarted. A request of which no byte was sent to the client is tried a second time on a
- * worker that is made sure of first; any other failure ends the stream with one error event.
+ * A small table remembers which worker has which model; it is a hint, checked by the hive, and void
+ * when the hive has restarted. A request of which no byte was sent to the client is tried a second
+ * time on a worker that is made sure of first; any other failure ends the stream with one error
+ * event.
  */
 #ifndef QUEEN_GATEWAY_H
 #define QUEEN_GATEWAY_H

@@ -315,6 +315,11 @@ static void h_root(struct http_req *r, void *owner)
 
 static void stop(struct queen *q, int grace_ms);
 
+static void on_stop_soon(uv_timer_t *t)
+{
+    stop(t->data, 500);
+}
+
 /* Only on loopback: there whoever reaches the port could as well send a signal. */
 static void h_shutdown(struct http_req *r, void *owner)
 {
@@ -326,7 +331,7 @@ static void h_shutdown(struct http_req *r, void *owner)
         return;
     }
     http_reply(r, 200, "application/json", S("{\"stopping\":true}"));
-    stop(q, 500);
+    uv_timer_start(&q->tick, on_stop_soon, STOP_SOON_MS, 0); /* the answer goes out first */
 }
 
 static const struct http_route routes[] = {

@@ -55,7 +55,7 @@ static void add_root(struct store *s, const char *path)
 /* Models that came with the program: in a package, or in the source tree it was built in. */
 static void add_shipped_roots(struct store *s)
 {
-    static const char *const places[] = {"../share/rbee/models", "../../models"};
+    static const char *const places[] = {"../share/rbee/models", "../../models", "../../../models"};
     char exe[STORE_PATH_MAX - 64], path[STORE_PATH_MAX];
 
     if (!os_exe_dir(exe, sizeof exe)) return;

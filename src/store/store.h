@@ -1,10 +1,10 @@
 /* store: where things lie on disk, and which models are there.
  *
- * Directories follow the XDG variables: models in ~/.cache/rbee/models, state in ~/.local/share/rbee,
- * configuration in ~/.config/rbee; RBEE_MODELS overrides the first. Models that came with the program
- * (beside the executable) are found too. A model is named by a path, or by its file's path below one of
- * the model folders without ".gguf". Names are checked before they become paths: no "..", no absolute
- * parts, no control characters.
+ * Directories follow the XDG variables: models in ~/.cache/rbee/models, state in
+ * ~/.local/share/rbee, configuration in ~/.config/rbee; RBEE_MODELS overrides the first. Models
+ * that came with the program (beside the executable) are found too. A model is named by a path, or
+ * by its file's path below one of the model folders without ".gguf". Names are checked before they
+ * become paths: no "..", no absolute parts, no control characters.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define STORE_PATH_MAX 4096
+#define STORE_PATH_MAX  4096
 #define STORE_ROOTS_MAX 4
 
 struct store {

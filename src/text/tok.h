@@ -1,11 +1,11 @@
 /* tok: text to tokens and back, for one vocabulary.
  *
- * A `struct tok` is immutable once opened and may be used from several threads; each call brings its
- * own scratch arena. It borrows the model file's bytes: the gguf must outlive it. Opening is lazy: it
- * indexes the vocabulary (20 ms for 128k entries at most), it does not copy it.
+ * A `struct tok` is immutable once opened and may be used from several threads; each call brings
+ * its own scratch arena. It borrows the model file's bytes: the gguf must outlive it. Opening is
+ * lazy: it indexes the vocabulary (20 ms for 128k entries at most), it does not copy it.
  *
- * Special tokens in text are plain text unless TOK_PARSE_SPECIAL is given. No call recurses, and time
- * is linear or n log n in the text, whatever the text is.
+ * Special tokens in text are plain text unless TOK_PARSE_SPECIAL is given. No call recurses, and
+ * time is linear or n log n in the text, whatever the text is.
  */
 #ifndef TEXT_TOK_H
 #define TEXT_TOK_H
@@ -36,12 +36,12 @@ MUST_CHECK enum err tok_encode(const struct tok *t, struct arena *a, str text, u
  * caller's: see tok_strips_first_space). May be part of a character. Control tokens give nothing
  * unless `special`; then their written form. */
 void tok_piece(const struct tok *t, int32_t id, bool special, buf *out);
-/* The whole text of ids, as the tokenizer's own decoder gives it (the space that SPM put in front is
- * taken off). Invalid UTF-8 becomes U+FFFD. */
+/* The whole text of ids, as the tokenizer's own decoder gives it (the space that SPM put in front
+ * is taken off). Invalid UTF-8 becomes U+FFFD. */
 void tok_decode(const struct tok *t, const int32_t *ids, size_t n, bool special, buf *out);
 
-/* Copies s to out with every invalid sequence as U+FFFD. The beginning of a character at the end of s
- * is invalid too when `last`, else it is left: returns how many bytes of s were used. */
+/* Copies s to out with every invalid sequence as U+FFFD. The beginning of a character at the end of
+ * s is invalid too when `last`, else it is left: returns how many bytes of s were used. */
 size_t tok_clean(str s, bool last, buf *out);
 
 /* ---- inspect ---- */

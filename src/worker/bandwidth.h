@@ -1,7 +1,7 @@
 /* bandwidth: how fast this machine's cores read memory, measured.
  *
- * Every thread reads its own part of a buffer far larger than the caches, in four streams at once, the
- * way the decode kernels do. The figure is the limit that decode speed is stated against.
+ * Every thread reads its own part of a buffer far larger than the caches, in four streams at once,
+ * the way the decode kernels do. The figure is the limit that decode speed is stated against.
  */
 #ifndef WORKER_BANDWIDTH_H
 #define WORKER_BANDWIDTH_H

@@ -1,9 +1,9 @@
 /* reply: one HTTP request to the model, from its body to the last byte.
  *
- * A reply owns everything of its request: the arena with prompts and stops, one gen_job for each choice,
- * the text that is collected. It lives until every job has come back from the engine and the HTTP
- * side has ended, whichever is later: a client that goes away sets the cancel flags, and the memory
- * waits for the engine to let go. Loop thread only.
+ * A reply owns everything of its request: the arena with prompts and stops, one gen_job for each
+ * choice, the text that is collected. It lives until every job has come back from the engine and
+ * the HTTP side has ended, whichever is later: a client that goes away sets the cancel flags, and
+ * the memory waits for the engine to let go. Loop thread only.
  */
 #ifndef WORKER_REPLY_H
 #define WORKER_REPLY_H

@@ -1,8 +1,9 @@
 /* worker: one model on one device with one back end.
  *
- * worker_main() is the whole program: `serve` answers HTTP behind a hive, `eval` and `bench` run the
- * engine directly, `--capabilities` prints what this executable can do, from the tables. The main file
- * of each worker executable passes the back ends it was linked with; the first is the default.
+ * worker_main() is the whole program: `serve` answers HTTP behind a hive, `eval` and `bench` run
+ * the engine directly, `--capabilities` prints what this executable can do, from the tables. The
+ * main file of each worker executable passes the back ends it was linked with; the first is the
+ * default.
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
@@ -12,8 +13,8 @@
 #include "engine/engine.h"
 
 struct worker_kind {
-    const char *name;                     /* "llm-worker-rbee-cpu" */
-    const char *device;                   /* "cpu" */
+    const char *name;                      /* "llm-worker-rbee-cpu" */
+    const char *device;                    /* "cpu" */
     const struct backend *const *backends; /* NULL-terminated */
 };
 
@@ -27,27 +28,50 @@ struct worker_conf {
 };
 /* Rows for a command's option table, with the given struct's member of type struct worker_conf. */
 #define WORKER_OPTS(T, member)                                                                     \
-    {"threads", 't', OPT_INT, offsetof(T, member.threads), "N", NULL, NULL, 0, 256,                \
-     "RBEE_THREADS", NULL, "kernel threads; 0: all cores"},                                        \
-    {"ctx", 'c', OPT_SIZE, offsetof(T, member.ctx), "N", NULL, NULL, 0, 16777216, "RBEE_CTX",      \
-     NULL, "positions of one sequence; 0: the model's own, at most 4096"},                         \
-    {"slots", 0, OPT_INT, offsetof(T, member.slots), "N", NULL, NULL, 0, 256, "RBEE_SLOTS", NULL,  \
-     "sequences decoded together; 0: 16"},                                                         \
-    {"batch", 0, OPT_INT, offsetof(T, member.batch), "N", NULL, NULL, 0, 2048, NULL, NULL,         \
-     "tokens of one step; 0: 512"},                                                                \
-    {"kv-budget", 0, OPT_SIZE, offsetof(T, member.kv_budget), "BYTES", NULL, NULL, 0, 1e15, NULL,  \
-     NULL, "memory for the KV cache; 0: what slots and ctx need, at most 2G"},                     \
-    {"kv-type", 0, OPT_ENUM, offsetof(T, member.ktype), "TYPE", "f16", "f32|f16", 0, 0, NULL,      \
-     NULL, "element type of the KV cache"},                                                        \
-    {"backend", 0, OPT_STR, offsetof(T, member.backend), "NAME", NULL, NULL, 0, 0, NULL, NULL,     \
-     "back end of this worker; the first of --capabilities is the default"},                       \
-    {"isa", 0, OPT_ENUM, offsetof(T, member.isa), "NAME", NULL, "generic|avx2|avx512", 0, 0,       \
-     NULL, NULL, "force an instruction set; the best one is chosen otherwise"}
+    {"threads", 't',                                                                               \
+     OPT_INT,   offsetof(T, member.threads),                                                       \
+     "N",       NULL,                                                                              \
+     NULL,      0,                                                                                 \
+     256,       "RBEE_THREADS",                                                                    \
+     NULL,      "kernel threads; 0: all cores"},                                                   \
+        {"ctx",    'c',                                                                            \
+         OPT_SIZE, offsetof(T, member.ctx),                                                        \
+         "N",      NULL,                                                                           \
+         NULL,     0,                                                                              \
+         16777216, "RBEE_CTX",                                                                     \
+         NULL,     "positions of one sequence; 0: the model's own, at most 4096"},                 \
+        {"slots", 0,                                                                               \
+         OPT_INT, offsetof(T, member.slots),                                                       \
+         "N",     NULL,                                                                            \
+         NULL,    0,                                                                               \
+         256,     "RBEE_SLOTS",                                                                    \
+         NULL,    "sequences decoded together; 0: 16"},                                            \
+        {"batch", 0,    OPT_INT, offsetof(T, member.batch),   "N", NULL, NULL, 0,                  \
+         2048,    NULL, NULL,    "tokens of one step; 0: 512"},                                    \
+        {"kv-budget", 0,                                                                           \
+         OPT_SIZE,    offsetof(T, member.kv_budget),                                               \
+         "BYTES",     NULL,                                                                        \
+         NULL,        0,                                                                           \
+         1e15,        NULL,                                                                        \
+         NULL,        "memory for the KV cache; 0: what slots and ctx need, at most 2G"},          \
+        {"kv-type", 0,    OPT_ENUM, offsetof(T, member.ktype),     "TYPE", "f16", "f32|f16", 0,    \
+         0,         NULL, NULL,     "element type of the KV cache"},                               \
+        {"backend", 0,                                                                             \
+         OPT_STR,   offsetof(T, member.backend),                                                   \
+         "NAME",    NULL,                                                                          \
+         NULL,      0,                                                                             \
+         0,         NULL,                                                                          \
+         NULL,      "back end of this worker; the first of --capabilities is the default"},        \
+    {                                                                                              \
+        "isa", 0, OPT_ENUM, offsetof(T, member.isa), "NAME", NULL, "generic|avx2|avx512", 0, 0,    \
+            NULL, NULL, "force an instruction set; the best one is chosen otherwise"               \
+    }
 
 MUST_CHECK enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_conf *c,
                                        struct engine_conf *out, struct err_info *e);
 
-/* The file that a MODEL argument means: a name or a path, as everywhere. `out` has STORE_PATH_MAX bytes. */
+/* The file that a MODEL argument means: a name or a path, as everywhere. `out` has STORE_PATH_MAX
+ * bytes. */
 MUST_CHECK enum err worker_resolve(const char *model, char *out, struct err_info *e);
 
 /* ---- commands; argv[0] is the command's name ---- */

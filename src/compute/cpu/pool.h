@@ -1,10 +1,10 @@
 /* pool: the worker's kernel threads.
  *
- * n threads, the caller being thread 0, each pinned to a core of its own. pool_run() starts fn on all
- * of them and returns when all are done: a generation counter starts a job, a done counter ends it,
- * both in cache lines of their own. Idle threads spin for a bounded time (about 50 us), then sleep on
- * a futex, so a pool costs nothing between requests and about 0.3 us per job within a step.
- * Only the owner thread may call pool_run(); jobs do not nest.
+ * n threads, the caller being thread 0, each pinned to a core of its own. pool_run() starts fn on
+ * all of them and returns when all are done: a generation counter starts a job, a done counter ends
+ * it, both in cache lines of their own. Idle threads spin for a bounded time (about 50 us), then
+ * sleep on a futex, so a pool costs nothing between requests and about 0.3 us per job within a
+ * step. Only the owner thread may call pool_run(); jobs do not nest.
  */
 #ifndef COMPUTE_CPU_POOL_H
 #define COMPUTE_CPU_POOL_H

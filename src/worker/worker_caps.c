@@ -1,4 +1,4 @@
-/* caps: `--capabilities`, made from the tables of families, types, ops and parameters. */
+/* worker_caps: `--capabilities`, made from the tables of families, types, ops and parameters. */
 #include <string.h>
 
 #include "base/json.h"

@@ -1,4 +1,4 @@
-/* json_write: the writer.
+/* jsonw: the writer.
  *
  * Appends compact JSON to a buf. One bit a level says whether a comma must come before the next
  * item; nothing else is remembered, so what is opened must be closed by the caller. Nesting beyond

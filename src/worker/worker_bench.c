@@ -1,4 +1,4 @@
-/* bench: prefill and decode speed of one model on this machine, measured through the engine.
+/* worker_bench: prefill and decode speed of one model on this machine, measured through the engine.
  *
  * Every repetition uses fresh random tokens, so that no prefix is reused. Prefill is the time from
  * a job's admission to its first token; decode the time of the tokens after it. Figures are

@@ -1,4 +1,4 @@
-/* serve: the worker's HTTP side: a loop, a few routes, one engine behind them.
+/* worker_serve: the worker's HTTP side: a loop, a few routes, one engine behind them.
  *
  * When the model is loaded and the socket listens, one line of JSON goes to standard output, so
  * that the hive need not poll; when loading fails, the line holds the error instead and the program

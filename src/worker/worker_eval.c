@@ -1,4 +1,4 @@
-/* eval: logits or perplexity of a sequence of token ids, computed by this executable, without
+/* worker_eval: logits or perplexity of a sequence of token ids, computed by this executable, without
  * daemons.
  *
  * The sequence goes through the engine as it would in service: same plan, same cache, same kernels,
