@@ -162,6 +162,7 @@ enum err gguf_write_open(struct gguf_write *w, const char *path, struct err_info
     enum err r = gguf_write_header(w, &head, e);
 
     if (!r && !(w->file = fopen(path, "wb"))) r = err_errno(e, errno, "create", path);
+    if (!r) setvbuf(w->file, NULL, _IOFBF, (size_t)1 << 20); /* rows are small, files are not */
     if (!r && fwrite(head.p, 1, head.n, w->file) != head.n) r = err_errno(e, errno, "write", path);
     buf_fini(&head);
     return r;
