@@ -3,7 +3,7 @@
  *   train OUT.gguf [--steps N] [--threads N]   generate text, train the vocabulary and the model
  *   train --sample MODEL.gguf PROMPT...        greedy text; --chat wraps PROMPT in the template
  *   train --check                              the gradient against finite differences
- *   train --corpus N                           print N documents
+ *   train --corpus N | --held-out N            print N documents of a split
  *
  * The same command gives the same bytes whatever the machine and the number of threads: all text
  * comes from numbered seeds and all sums have a fixed order.
@@ -22,7 +22,7 @@
 #include "lm.h"
 #include "ship.h"
 
-enum { VOCAB = 768, WINDOW = 512, BATCH = 4, STEPS = 3000, WARM_UP = 100, HELD_BATCHES = 12 };
+enum { VOCAB = 768, WINDOW = 512, BATCH = 4, STEPS = 1000, WARM_UP = 100, HELD_BATCHES = 12 };
 enum { VOCAB_DOCUMENTS = 8000, REPORT = 50 };
 static const struct lm_shape shape = {
     .vocab = VOCAB, .embd = 256, .layers = 3, .heads = 4, .kv_heads = 2, .head_dim = 64, .ff = 512};
@@ -176,11 +176,11 @@ static enum err sample(char **argv, int n, struct err_info *e)
     return r;
 }
 
-static void show_corpus(uint64_t n)
+static void show_corpus(uint64_t n, bool held_out)
 {
     for (uint64_t i = 0; i < n; i++) {
         buf b = {.cap = MIB(1)};
-        corpus_document(i, false, &b);
+        corpus_document(i, held_out, &b);
         printf("%.*s\n\n", STR(buf_view(&b)));
         buf_fini(&b);
     }
@@ -190,7 +190,7 @@ static int usage(void)
 {
     fputs("usage: train OUT.gguf [--steps N] [--threads N]\n"
           "       train --sample MODEL.gguf [--chat] PROMPT...\n"
-          "       train --check | --corpus N\n",
+          "       train --check | --corpus N | --held-out N\n",
           stderr);
     return 64;
 }
@@ -202,8 +202,9 @@ int main(int argc, char **argv)
     enum err r;
     if (argc < 2) return usage();
     if (strcmp(argv[1], "--check") == 0) return check_gradient(stdout) ? 0 : 1;
-    if (strcmp(argv[1], "--corpus") == 0 && argc == 3) {
-        show_corpus(strtoull(argv[2], NULL, 10));
+    bool held_out = strcmp(argv[1], "--held-out") == 0;
+    if ((held_out || strcmp(argv[1], "--corpus") == 0) && argc == 3) {
+        show_corpus(strtoull(argv[2], NULL, 10), held_out);
         return 0;
     }
     if (strcmp(argv[1], "--sample") == 0 && argc > 3) {
