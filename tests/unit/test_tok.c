@@ -136,6 +136,46 @@ static void small_bpe(void)
     vocab_fini(&v);
 }
 
+static void class_runs(const struct tok *t, const char *name)
+{
+    static const struct {
+        const char *what, *unit;
+    } runs[] = {{"letters", "a"},
+                {"spaces", " "},
+                {"digits", "7"},
+                {"line ends", "\n"},
+                {"ideographs", "\xE4\xBD\xA0"},
+                {"emoji", "\xF0\x9F\x98\x80"},
+                {"marks", "\xCC\x81"},
+                {"punctuation", "!"},
+                {"quotes", "'"},
+                {"less-than", "<|"},
+                {"controls", "\x01"},
+                {"broken bytes", "\xFF"}};
+    double worst = 0;
+    const char *which = "";
+    size_t good = 0, n_runs = sizeof runs / sizeof runs[0];
+    for (size_t i = 0; i < n_runs; i++) {
+        buf b;
+        buf_init(&b, RUN_BYTES * 2);
+        while (b.n < RUN_BYTES)
+            buf_c(&b, runs[i].unit);
+        uint64_t from = cpu_ns();
+        int32_t *ids;
+        size_t n;
+        good += tok_encode(t, &scratch, buf_view(&b), TOK_PARSE_SPECIAL, &ids, &n, &err) == ERR_OK;
+        double ms = ms_since(from);
+        if (ms > worst) {
+            worst = ms;
+            which = runs[i].what;
+        }
+        buf_fini(&b);
+    }
+    printf("# %s: slowest run of one class: %s, %.1f ms\n", name, which, worst);
+    ok(good == n_runs && worst < (sanitized() ? 8000 : 800), "%s: 128 KiB of one class", name);
+    arena_clear(&scratch);
+}
+
 /* Every pre-tokenizer with one text; the ids of vocab_bpe are the bytes unless something merges. */
 static void pre_tokenizers(void)
 {
@@ -160,6 +200,7 @@ static void pre_tokenizers(void)
         str got = rc == ERR_OK ? encode(v.tok, str_c(cases[i].text), bos ? TOK_ADD_SPECIAL : 0)
                                : str_c(err.text);
         is_str(got, str_c(cases[i].want), cases[i].pre);
+        if (rc == ERR_OK) class_runs(v.tok, cases[i].pre);
         vocab_fini(&v);
     }
     struct vocab v;
@@ -276,46 +317,6 @@ static void compare_cases(const struct tok *t, const char *name)
     ok(n >= 46 && bad == 0, "%s: %zu cases, %zu differ", name, n, bad);
     mem_free(inp);
     mem_free(out);
-}
-
-static void class_runs(const struct tok *t, const char *name)
-{
-    static const struct {
-        const char *what, *unit;
-    } runs[] = {{"letters", "a"},
-                {"spaces", " "},
-                {"digits", "7"},
-                {"line ends", "\n"},
-                {"ideographs", "\xE4\xBD\xA0"},
-                {"emoji", "\xF0\x9F\x98\x80"},
-                {"marks", "\xCC\x81"},
-                {"punctuation", "!"},
-                {"quotes", "'"},
-                {"less-than", "<|"},
-                {"controls", "\x01"},
-                {"broken bytes", "\xFF"}};
-    double worst = 0;
-    const char *which = "";
-    size_t good = 0, n_runs = sizeof runs / sizeof runs[0];
-    for (size_t i = 0; i < n_runs; i++) {
-        buf b;
-        buf_init(&b, RUN_BYTES * 2);
-        while (b.n < RUN_BYTES)
-            buf_c(&b, runs[i].unit);
-        uint64_t from = cpu_ns();
-        int32_t *ids;
-        size_t n;
-        good += tok_encode(t, &scratch, buf_view(&b), TOK_PARSE_SPECIAL, &ids, &n, &err) == ERR_OK;
-        double ms = ms_since(from);
-        if (ms > worst) {
-            worst = ms;
-            which = runs[i].what;
-        }
-        buf_fini(&b);
-    }
-    printf("# %s: slowest run of one class: %s, %.1f ms\n", name, which, worst);
-    ok(good == n_runs && worst < (sanitized() ? 8000 : 800), "%s: 128 KiB of one class", name);
-    arena_clear(&scratch);
 }
 
 static uint64_t rng = 88172645463325252ull;
