@@ -285,52 +285,57 @@ static const void *direct_column(const struct job *j, uint64_t col)
     return r->acts + col * direct_bytes(j->act, r->c->cols);
 }
 
-/* n <= MAT_RUN rows of each of `streams` streams, the first at `row`, `apart` rows apart. */
-static void direct_run(const struct job *j, enum mat_shape s, uint64_t row, uint64_t apart,
-                       uint32_t streams, uint32_t n)
+static const struct {
+    uint8_t rows, cols;
+} shapes[] = {[MAT_4X1] = {4, 1}, [MAT_2X2] = {2, 2}, [MAT_2X4] = {2, 4}, [MAT_1X8] = {1, 8}};
+
+/* n <= MAT_RUN rows of each of `streams` streams, the first at `row`, `apart` rows apart, against
+ * columns first..last-1, at most as many as the shape has. */
+static void direct_run(const struct job *j, enum mat_shape s, const uint64_t at[2],
+                       uint32_t streams, uint32_t n, const uint64_t cols[2])
 {
-    static const struct {
-        uint8_t rows, cols;
-    } shape[] = {[MAT_4X1] = {4, 1}, [MAT_2X2] = {2, 2}, [MAT_2X4] = {2, 4}};
-    uint64_t n_cols = j->r->c->n;
-    float out[4 * 4], v[DIRECT_MAX][4][MAT_RUN];
+    uint64_t row = at[0], apart = at[1], first = cols[0], last = cols[1];
+    float out[8], v[8][4][MAT_RUN];
     struct mat_dot a = {.dtype = j->w->dtype, .cols = j->r->c->cols, .out = out};
-    mat_dot_fn *const *dots = j->r->ops->dots[j->w->dtype];
-    uint32_t rows = shape[s].rows, group = shape[s].cols;
-    for (uint64_t first = 0; first < n_cols; first += DIRECT_MAX) {
-        uint64_t last = MIN_U64(n_cols, first + DIRECT_MAX);
-        for (uint32_t i = 0; i < n; i++) {
-            for (uint32_t t = 0; t < rows; t++) /* a missing stream repeats the last */
-                a.w[t] = (const uint8_t *)j->w->w +
-                         (row + i + MIN_U64(t, streams - 1u) * apart) * j->row_bytes;
-            for (uint64_t col = first; col < last; col += group) {
-                for (uint32_t g = 0; g < group; g++)
-                    a.x[g] = direct_column(j, MIN_U64(col + g, last - 1));
-                /* The last odd columns take the smaller shape. */
-                enum mat_shape fit = s == MAT_2X4 && last - col <= 2 ? MAT_2X2 : s;
-                dots[fit](&a);
-                uint32_t width = shape[fit].cols;
-                for (uint32_t t = 0; t < streams; t++)
-                    for (uint64_t g = 0; g < MIN_U64(width, last - col); g++)
-                        v[col + g - first][t][i] = out[t * width + g];
-            }
-        }
-        for (uint64_t col = first; col < last; col++)
-            for (uint32_t t = 0; t < streams; t++)
-                finish(j, col, row + t * apart, v[col - first][t], n);
+    uint32_t width = shapes[s].cols, used = (uint32_t)(last - first);
+    mat_dot_fn *dot = j->r->ops->dots[j->w->dtype][s];
+    for (uint32_t g = 0; g < width; g++) /* a missing column repeats the last, as does a stream */
+        a.x[g] = direct_column(j, MIN_U64(first + g, last - 1));
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t t = 0; t < shapes[s].rows; t++)
+            a.w[t] = (const uint8_t *)j->w->w +
+                     (row + i + MIN_U64(t, streams - 1u) * apart) * j->row_bytes;
+        dot(&a);
+        for (uint32_t t = 0; t < streams; t++)
+            for (uint32_t g = 0; g < used; g++)
+                v[g][t][i] = out[t * width + g];
+    }
+    for (uint32_t g = 0; g < used; g++)
+        for (uint32_t t = 0; t < streams; t++)
+            finish(j, first + g, row + t * apart, v[g][t], n);
+}
+
+/* A run of rows against all columns, eight at a time: the run stays in cache. */
+static void direct_cols(const struct job *j, enum mat_shape s, uint64_t row, uint64_t apart,
+                        uint32_t streams, uint32_t n)
+{
+    uint64_t n_cols = j->r->c->n, width = shapes[s].cols, at[2] = {row, apart};
+    for (uint64_t col = 0; col < n_cols; col += width) {
+        uint64_t cols[2] = {col, MIN_U64(n_cols, col + width)};
+        direct_run(j, s, at, streams, n, cols);
     }
 }
 
 static void direct_rows(const struct job *j)
 {
     uint64_t n = j->r->c->n;
-    enum mat_shape s = n == 1 ? MAT_4X1 : n == 2 ? MAT_2X2 : MAT_2X4;
-    uint32_t streams = s == MAT_4X1 ? 4 : 2;
+    enum mat_shape s = n == 1 ? MAT_4X1 : n == 2 ? MAT_2X2 : n <= 5 ? MAT_2X4 : MAT_1X8;
+    uint32_t streams = shapes[s].rows;
     uint64_t apart = (j->to - j->from) / streams;
     for (uint64_t i = 0; i < apart; i += MAT_RUN)
-        direct_run(j, s, j->from + i, apart, streams, (uint32_t)MIN_U64(apart - i, MAT_RUN));
+        direct_cols(j, s, j->from + i, apart, streams, (uint32_t)MIN_U64(apart - i, MAT_RUN));
     uint64_t row = j->from + apart * streams;
-    if (row < j->to) direct_run(j, s, row, 1, (uint32_t)(j->to - row), 1);
+    if (row < j->to) direct_cols(j, s, row, 1, (uint32_t)(j->to - row), 1);
 }
 
 static void unpack_strip(const struct job *j, uint64_t row, uint32_t rows, uint32_t padded,

@@ -48,9 +48,9 @@ INLINE void step32(struct type32 t, const uint8_t *w, const struct mat_q32 *cons
 INLINE void dot32(const struct mat_dot *a, struct type32 t, int n_rows, int n_cols)
 {
     uint64_t blocks = a->cols / 32, n = blocks / 2;
-    const struct mat_q32 *x[4];
+    const struct mat_q32 *x[8];
     const uint8_t *w[4];
-    __m256 f[4][4];
+    __m256 f[4][8];
     for (int c = 0; c < n_cols; c++)
         x[c] = a->x[c];
     for (int r = 0; r < n_rows; r++) {
@@ -97,7 +97,7 @@ INLINE void step256(struct type256 t, const uint8_t *w, const struct mat_q256 *c
                     uint64_t g, int n_cols, __m256 *f)
 {
     struct scales k;
-    __m256i s[4];
+    __m256i s[8];
     t.scales(w, &k);
     __m256i first = _mm256_permute4x64_epi64(k.sc, 0x44);
     __m256i second = _mm256_permute4x64_epi64(k.sc, 0xee);
@@ -129,9 +129,9 @@ INLINE void step256(struct type256 t, const uint8_t *w, const struct mat_q256 *c
 INLINE void dot256(const struct mat_dot *a, struct type256 t, int n_rows, int n_cols)
 {
     uint64_t groups = a->cols / 256;
-    const struct mat_q256 *x[4];
+    const struct mat_q256 *x[8];
     const uint8_t *w[4];
-    __m256 f[4][4];
+    __m256 f[4][8];
     for (int c = 0; c < n_cols; c++)
         x[c] = a->x[c];
     for (int r = 0; r < n_rows; r++) {
@@ -159,7 +159,7 @@ struct typef {
 
 INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols)
 {
-    __m256 f[4][4][2];
+    __m256 f[4][8][2];
     for (int r = 0; r < n_rows; r++)
         for (int c = 0; c < n_cols; c++)
             f[r][c][0] = f[r][c][1] = _mm256_setzero_ps();
@@ -207,6 +207,10 @@ INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols
     static void NAME##_2x4(const struct mat_dot *a)                                                \
     {                                                                                              \
         BODY(a, T, 2, 4);                                                                          \
+    }                                                                                              \
+    static void NAME##_1x8(const struct mat_dot *a)                                                \
+    {                                                                                              \
+        BODY(a, T, 1, 8);                                                                          \
     }
 #define T32(NAME, off, mins) ((struct type32){unpack_##NAME, (int)BYTES_##NAME, off, mins})
 #define T256(NAME, off, mins)                                                                      \
@@ -220,6 +224,6 @@ MAT_TYPES_Q32(MAKE32)
 MAT_TYPES_Q256(MAKE256)
 MAT_TYPES_F(MAKEF)
 
-#define ROW(NAME, ...) [DTYPE_##NAME] = {NAME##_4x1, NAME##_2x2, NAME##_2x4},
+#define ROW(NAME, ...) [DTYPE_##NAME] = {NAME##_4x1, NAME##_2x2, NAME##_2x4, NAME##_1x8},
 mat_dot_fn *const mat_dots_avx2[DTYPE_COUNT][MAT_SHAPE_COUNT] = {
     MAT_TYPES_Q32(ROW) MAT_TYPES_Q256(ROW) MAT_TYPES_F(ROW)};

@@ -24,53 +24,56 @@ struct type32 {
     bool mins;
 };
 
-INLINE void step32(struct type32 t, const uint8_t *w, const struct mat_q32 *const x[], uint64_t g,
-                   int n_cols, __m512 *f)
+INLINE void step32(struct type32 t, const uint8_t *const w[], const struct mat_q32 *const x[],
+                   uint64_t g, int n_rows, int n_cols, __m512 f[][8])
 {
-    __m512i lo, hi;
-    __m512 d = halves4(w, t.bytes, 0), m = t.mins ? halves4(w, t.bytes, 2) : d;
-    t.unpack(w, &lo, &hi);
-    for (int c = 0; c < n_cols; c++) {
+    __m512i lo[4], hi[4], off = _mm512_set1_epi32(t.off);
+    __m512 d[4], m[4];
+    MAT_EACH(r, n_rows, {
+        d[r] = halves4(w[r], t.bytes, 0);
+        m[r] = t.mins ? halves4(w[r], t.bytes, 2) : d[r];
+        t.unpack(w[r], &lo[r], &hi[r]);
+    });
+    MAT_EACH(c, n_cols, {
         const struct mat_q32 *a = x[c] + g;
+        __m512i ql = _mm512_load_si512(a->q), qh = _mm512_load_si512(a->q + 64);
         __m512i nsum = _mm512_load_si512(a->nsum);
-        __m512 da = _mm512_load_ps(a->d);
-        __m512i s =
-            t.mins ? _mm512_setzero_si512() : _mm512_sllv_epi32(nsum, _mm512_set1_epi32(t.off));
-        s = _mm512_dpbusd_epi32(s, lo, _mm512_load_si512(a->q));
-        s = _mm512_dpbusd_epi32(s, hi, _mm512_load_si512(a->q + 64));
-        f[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(d, da), f[c]);
-        if (t.mins) f[c] = _mm512_fnmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(nsum), da), m, f[c]);
-    }
+        __m512 da = _mm512_load_ps(a->d), sum = _mm512_mul_ps(_mm512_cvtepi32_ps(nsum), da);
+        __m512i from = t.mins ? _mm512_setzero_si512() : _mm512_sllv_epi32(nsum, off);
+        MAT_EACH(r, n_rows, {
+            __m512i s = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(from, lo[r], ql), hi[r], qh);
+            f[r][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(d[r], da), f[r][c]);
+            if (t.mins) f[r][c] = _mm512_fnmadd_ps(sum, m[r], f[r][c]);
+        });
+    });
 }
 
 INLINE void dot32(const struct mat_dot *a, struct type32 t, int n_rows, int n_cols)
 {
     uint64_t blocks = a->cols / 32, groups = blocks / 4, rest = blocks % 4;
-    const struct mat_q32 *x[4];
+    const struct mat_q32 *x[8];
     const uint8_t *w[4];
-    __m512 f[4][4];
-    for (int c = 0; c < n_cols; c++)
-        x[c] = a->x[c];
-    for (int r = 0; r < n_rows; r++) {
+    __m512 f[4][8];
+    MAT_EACH(c, n_cols, x[c] = a->x[c];);
+    MAT_EACH(r, n_rows, {
         w[r] = a->w[r];
-        for (int c = 0; c < n_cols; c++)
-            f[r][c] = _mm512_setzero_ps();
+        MAT_EACH(c, n_cols, f[r][c] = _mm512_setzero_ps(););
+    });
+    for (uint64_t g = 0; g < groups; g++) {
+        MAT_EACH(r, n_rows, prefetch(w[r], 4 * t.bytes););
+        step32(t, w, x, g, n_rows, n_cols, f);
+        MAT_EACH(r, n_rows, w[r] += 4 * t.bytes;);
     }
-    for (uint64_t g = 0; g < groups; g++)
-        for (int r = 0; r < n_rows; r++) {
-            prefetch(w[r], 4 * t.bytes);
-            step32(t, w[r], x, g, n_cols, f[r]);
-            w[r] += 4 * t.bytes;
-        }
-    if (rest)
-        for (int r = 0; r < n_rows; r++) {
-            uint8_t last[4 * sizeof(struct block_q8_0)] = {0};
-            memcpy(last, w[r], rest * (size_t)t.bytes);
-            step32(t, last, x, groups, n_cols, f[r]);
-        }
-    for (int r = 0; r < n_rows; r++)
-        for (int c = 0; c < n_cols; c++)
-            a->out[r * n_cols + c] = _mm512_reduce_add_ps(f[r][c]);
+    if (rest) {
+        uint8_t last[4][4 * sizeof(struct block_q8_0)] = {{0}};
+        MAT_EACH(r, n_rows, {
+            memcpy(last[r], w[r], rest * (size_t)t.bytes);
+            w[r] = last[r];
+        });
+        step32(t, w, x, groups, n_rows, n_cols, f);
+    }
+    MAT_EACH(r, n_rows,
+             { MAT_EACH(c, n_cols, a->out[r * n_cols + c] = _mm512_reduce_add_ps(f[r][c]);); });
 }
 
 /* ---- 256 values a block ---- */
@@ -96,18 +99,18 @@ INLINE void step256(struct type256 t, const uint8_t *w, const struct mat_q256 *c
                     uint64_t g, int n_cols, __m512 *f, __m256 *fm)
 {
     struct scales k;
-    __m512i s[4];
+    __m512i s[8];
     t.scales(w, &k);
-    for (int c = 0; c < n_cols; c++) {
+    MAT_EACH(c, n_cols, {
         s[c] = _mm512_setzero_si512();
         if (t.off != MAT_NO_OFF) {
             __m256i n = _mm256_madd_epi16(k.sc, _mm256_load_si256((const void *)x[c][g].nsum));
             s[c] = _mm512_zextsi256_si512(_mm256_sllv_epi32(n, _mm256_set1_epi32(t.off)));
         }
-    }
-    for (int i = 0; i < 4; i++) {
+    });
+    MAT_EACH(i, 4, {
         __m512i q = t.unpack(w, i), sc = spread(k.sc, i);
-        for (int c = 0; c < n_cols; c++) {
+        MAT_EACH(c, n_cols, {
             __m512i a = _mm512_load_si512(x[c][g].q + 64 * i);
             if (t.off == 7) { /* bytes up to 255 would saturate the 16-bit pairs */
                 __m512i p = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, a);
@@ -115,46 +118,46 @@ INLINE void step256(struct type256 t, const uint8_t *w, const struct mat_q256 *c
             } else {
                 s[c] = _mm512_dpwssd_epi32(s[c], _mm512_maddubs_epi16(q, a), sc);
             }
-        }
-    }
-    for (int c = 0; c < n_cols; c++) {
+        });
+    });
+    MAT_EACH(c, n_cols, {
         const struct mat_q256 *a = x[c] + g;
         f[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[c]), _mm512_set1_ps(k.d * a->d), f[c]);
         if (t.mins) {
             __m256i n = _mm256_madd_epi16(k.mn, _mm256_load_si256((const void *)a->nsum));
             fm[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(n), _mm256_set1_ps(k.dmin * a->d), fm[c]);
         }
-    }
+    });
 }
 
 INLINE void dot256(const struct mat_dot *a, struct type256 t, int n_rows, int n_cols)
 {
     uint64_t groups = a->cols / 256;
-    const struct mat_q256 *x[4];
+    const struct mat_q256 *x[8];
     const uint8_t *w[4];
-    __m512 f[4][4];
-    __m256 fm[4][4];
-    for (int c = 0; c < n_cols; c++)
-        x[c] = a->x[c];
-    for (int r = 0; r < n_rows; r++) {
+    __m512 f[4][8];
+    __m256 fm[4][8];
+    MAT_EACH(c, n_cols, x[c] = a->x[c];);
+    MAT_EACH(r, n_rows, {
         w[r] = a->w[r];
-        for (int c = 0; c < n_cols; c++) {
+        MAT_EACH(c, n_cols, {
             f[r][c] = _mm512_setzero_ps();
             fm[r][c] = _mm256_setzero_ps();
-        }
-    }
+        });
+    });
     for (uint64_t g = 0; g < groups; g++)
-        for (int r = 0; r < n_rows; r++) {
+        MAT_EACH(r, n_rows, {
             prefetch(w[r], t.bytes);
             step256(t, w[r], x, g, n_cols, f[r], fm[r]);
             w[r] += t.bytes;
-        }
-    for (int r = 0; r < n_rows; r++)
-        for (int c = 0; c < n_cols; c++) {
+        });
+    MAT_EACH(r, n_rows, {
+        MAT_EACH(c, n_cols, {
             __m512 v = f[r][c];
             if (t.mins) v = _mm512_add_ps(v, _mm512_zextps256_ps512(fm[r][c]));
             a->out[r * n_cols + c] = _mm512_reduce_add_ps(v);
-        }
+        });
+    });
 }
 
 /* ---- plain values ---- */
@@ -164,37 +167,38 @@ struct typef {
     uint64_t bytes; /* of a value */
 };
 
+/* 16 values at i of every row, those of the mask; f[r][c] */
+INLINE void stepf(struct typef t, const struct mat_dot *a, uint64_t i, __mmask16 m, int n_rows,
+                  int n_cols, __m512 f[][8])
+{
+    __m512 w[4];
+    MAT_EACH(r, n_rows, w[r] = t.load(a->w[r] + i * t.bytes, m););
+    MAT_EACH(c, n_cols, {
+        __m512 x = _mm512_maskz_loadu_ps(m, (const float *)a->x[c] + i);
+        MAT_EACH(r, n_rows, f[r][c] = _mm512_fmadd_ps(w[r], x, f[r][c]););
+    });
+}
+
 INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols)
 {
-    __m512 f[4][4][2];
-    for (int r = 0; r < n_rows; r++)
-        for (int c = 0; c < n_cols; c++)
-            f[r][c][0] = f[r][c][1] = _mm512_setzero_ps();
+    __m512 even[4][8], odd[4][8];
+    MAT_EACH(r, n_rows, { MAT_EACH(c, n_cols, even[r][c] = odd[r][c] = _mm512_setzero_ps();); });
     uint64_t i = 0, whole = a->cols / 32 * 32;
-    for (; i < whole; i += 32)
-        for (int r = 0; r < n_rows; r++) {
-            prefetch(a->w[r] + i * t.bytes, 32 * (int)t.bytes);
-            for (int h = 0; h < 2; h++) {
-                __m512 w = t.load(a->w[r] + (i + 16 * (uint64_t)h) * t.bytes, 0xffff);
-                for (int c = 0; c < n_cols; c++) {
-                    __m512 x = _mm512_loadu_ps((const float *)a->x[c] + i + 16 * h);
-                    f[r][c][h] = _mm512_fmadd_ps(w, x, f[r][c][h]);
-                }
-            }
-        }
+    for (; i < whole; i += 32) {
+        MAT_EACH(r, n_rows, prefetch(a->w[r] + i * t.bytes, 32 * (int)t.bytes););
+        stepf(t, a, i, 0xffff, n_rows, n_cols, even);
+        stepf(t, a, i + 16, 0xffff, n_rows, n_cols, odd);
+    }
     for (; i < a->cols; i += 16) {
         __mmask16 m = a->cols - i >= 16 ? 0xffff : (__mmask16)((1u << (a->cols - i)) - 1);
-        for (int r = 0; r < n_rows; r++) {
-            __m512 w = t.load(a->w[r] + i * t.bytes, m);
-            for (int c = 0; c < n_cols; c++) {
-                __m512 x = _mm512_maskz_loadu_ps(m, (const float *)a->x[c] + i);
-                f[r][c][0] = _mm512_fmadd_ps(w, x, f[r][c][0]);
-            }
-        }
+        stepf(t, a, i, m, n_rows, n_cols, even);
     }
-    for (int r = 0; r < n_rows; r++)
-        for (int c = 0; c < n_cols; c++)
-            a->out[r * n_cols + c] = _mm512_reduce_add_ps(_mm512_add_ps(f[r][c][0], f[r][c][1]));
+    MAT_EACH(r, n_rows, {
+        MAT_EACH(c, n_cols, {
+            __m512 v = _mm512_add_ps(even[r][c], odd[r][c]);
+            a->out[r * n_cols + c] = _mm512_reduce_add_ps(v);
+        });
+    });
 }
 
 /* ---- instances ---- */
@@ -211,6 +215,10 @@ INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols
     static void NAME##_2x4(const struct mat_dot *a)                                                \
     {                                                                                              \
         BODY(a, T, 2, 4);                                                                          \
+    }                                                                                              \
+    static void NAME##_1x8(const struct mat_dot *a)                                                \
+    {                                                                                              \
+        BODY(a, T, 1, 8);                                                                          \
     }
 #define T32(NAME, off, mins) ((struct type32){unpack_##NAME, (int)BYTES_##NAME, off, mins})
 #define T256(NAME, off, mins)                                                                      \
@@ -224,6 +232,6 @@ MAT_TYPES_Q32(MAKE32)
 MAT_TYPES_Q256(MAKE256)
 MAT_TYPES_F(MAKEF)
 
-#define ROW(NAME, ...) [DTYPE_##NAME] = {NAME##_4x1, NAME##_2x2, NAME##_2x4},
+#define ROW(NAME, ...) [DTYPE_##NAME] = {NAME##_4x1, NAME##_2x2, NAME##_2x4, NAME##_1x8},
 mat_dot_fn *const mat_dots_avx512[DTYPE_COUNT][MAT_SHAPE_COUNT] = {
     MAT_TYPES_Q32(ROW) MAT_TYPES_Q256(ROW) MAT_TYPES_F(ROW)};

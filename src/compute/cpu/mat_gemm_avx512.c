@@ -8,6 +8,14 @@
  */
 #include "compute/cpu/mat_unpack_avx512.h"
 
+#define AHEAD 3072 /* bytes: a strip is one stream of memory */
+
+INLINE void prefetch(const uint8_t *p, int bytes)
+{
+    for (int i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
+}
+
 /* ---- unpacking a row's chunk ---- */
 
 INLINE void piece32(const uint8_t *w, uint32_t n, struct mat_piece *o, unpack32_fn *unpack,
@@ -20,6 +28,7 @@ INLINE void piece32(const uint8_t *w, uint32_t n, struct mat_piece *o, unpack32_
         uint8_t last[4 * sizeof(struct block_q8_0)];
         const uint8_t *p = w;
         __m512i lo, hi;
+        prefetch(w, 4 * bytes);
         if (n - i < 128) {
             memset(last, 0, sizeof last);
             memcpy(last, w, (n - i) / 32 * (size_t)bytes);
@@ -39,9 +48,10 @@ INLINE void piece32(const uint8_t *w, uint32_t n, struct mat_piece *o, unpack32_
 }
 
 INLINE void piece256(const uint8_t *w, struct mat_piece *o, unpack256_fn *unpack, scales_fn *scales,
-                     bool mins)
+                     int bytes, bool mins)
 {
     struct scales k;
+    prefetch(w, bytes);
     scales(w, &k);
     for (int i = 0; i < 4; i++)
         _mm512_storeu_si512(o->q + 64 * i, unpack(w, i));
@@ -57,6 +67,7 @@ INLINE void piecef(const uint8_t *w, uint32_t n, struct mat_fpiece *o, load_fn *
                    uint32_t bytes)
 {
     for (uint32_t i = 0; i < n; i += 16) {
+        prefetch(w + i * bytes, 16 * (int)bytes);
         __mmask16 m = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
         _mm512_storeu_ps(o->w + i, load(w + i * bytes, m));
     }
@@ -190,7 +201,7 @@ FORM(1, 1, 16)
     static void piece_##NAME(const void *w, uint32_t n, void *o)                                   \
     {                                                                                              \
         (void)n;                                                                                   \
-        piece256(w, o, unpack_##NAME, scales_##NAME, mins);                                        \
+        piece256(w, o, unpack_##NAME, scales_##NAME, (int)BYTES_##NAME, mins);                     \
     }
 #define PIECEF(NAME)                                                                               \
     static void piece_##NAME(const void *w, uint32_t n, void *o)                                   \

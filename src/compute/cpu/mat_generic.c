@@ -74,7 +74,7 @@ static void dot(const struct mat_dot *a, uint32_t n_rows, uint32_t n_cols)
 {
     enum mat_act act = mat_act_of(a->dtype);
     const struct dtype_info *t = dtype_info(a->dtype);
-    float w[PIECE], x[4][PIECE], sum[4][4][8] = {{{0}}};
+    float w[PIECE], x[8][PIECE], sum[4][8][8] = {{{0}}};
     for (uint64_t at = 0; at < a->cols; at += PIECE) {
         uint32_t n = a->cols - at < PIECE ? (uint32_t)(a->cols - at) : PIECE;
         for (uint32_t c = 0; c < n_cols; c++) {
@@ -113,6 +113,11 @@ static void dot_2x4(const struct mat_dot *a)
     dot(a, 2, 4);
 }
 
+static void dot_1x8(const struct mat_dot *a)
+{
+    dot(a, 1, 8);
+}
+
 static void transpose(const void *src, size_t src_stride, void *dst, size_t dst_stride)
 {
     for (size_t i = 0; i < 16; i++)
@@ -134,7 +139,7 @@ static void finish(float *y, const float *v, const float *bias, uint32_t n, enum
     }
 }
 
-#define ROW(NAME, ...) [DTYPE_##NAME] = {dot_4x1, dot_2x2, dot_2x4},
+#define ROW(NAME, ...) [DTYPE_##NAME] = {dot_4x1, dot_2x2, dot_2x4, dot_1x8},
 static mat_dot_fn *const dots[DTYPE_COUNT][MAT_SHAPE_COUNT] = {
     MAT_TYPES_Q32(ROW) MAT_TYPES_Q256(ROW) MAT_TYPES_F(ROW)};
 

@@ -96,18 +96,18 @@ struct mat_gemm {
     float *o; /* [rows][2 * MAT_UNIT], accumulated into */
 };
 
-/* Up to four rows against up to four columns in the direct form. */
+/* Up to four rows against up to eight columns in the direct form. */
 struct mat_dot {
     enum dtype dtype;
     uint64_t cols;
     const uint8_t *w[4];
-    const void *x[4];
+    const void *x[8];
     float *out; /* [row][column] of the shape */
 };
 
 /* Shapes of the direct kernels: rows taken from far apart, so that each row is a stream of its own.
  */
-enum mat_shape { MAT_4X1, MAT_2X2, MAT_2X4, MAT_SHAPE_COUNT };
+enum mat_shape { MAT_4X1, MAT_2X2, MAT_2X4, MAT_1X8, MAT_SHAPE_COUNT };
 
 typedef void mat_dot_fn(const struct mat_dot *a);
 /* n values (a multiple of 32, or any for floats) of a row into a struct mat_piece or mat_fpiece. */
@@ -145,6 +145,25 @@ extern mat_dot_fn *const mat_dots_avx512[DTYPE_COUNT][MAT_SHAPE_COUNT];
 extern const struct mat_strip mat_strips_avx2[DTYPE_COUNT];
 extern const struct mat_strip mat_strips_avx512[DTYPE_COUNT];
 #endif
+
+/* Statements for i = 0..n-1, n <= 8, as straight code: arrays indexed by i then live in registers,
+ * which compilers do not manage for loops at the top of a function. */
+#define MAT_STEP(i, k, n, ...)                                                                     \
+    if ((k) < (n)) {                                                                               \
+        enum { i = (k) };                                                                          \
+        __VA_ARGS__                                                                                \
+    }
+#define MAT_EACH(i, n, ...)                                                                        \
+    do {                                                                                           \
+        MAT_STEP(i, 0, n, __VA_ARGS__)                                                             \
+        MAT_STEP(i, 1, n, __VA_ARGS__)                                                             \
+        MAT_STEP(i, 2, n, __VA_ARGS__)                                                             \
+        MAT_STEP(i, 3, n, __VA_ARGS__)                                                             \
+        MAT_STEP(i, 4, n, __VA_ARGS__)                                                             \
+        MAT_STEP(i, 5, n, __VA_ARGS__)                                                             \
+        MAT_STEP(i, 6, n, __VA_ARGS__)                                                             \
+        MAT_STEP(i, 7, n, __VA_ARGS__)                                                             \
+    } while (0)
 
 /* The form of activations that weights of this type meet; MAT_ACT_NONE when there is no kernel. */
 enum mat_act mat_act_of(enum dtype t);
