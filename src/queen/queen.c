@@ -15,8 +15,9 @@
 #include "queen/gateway.h"
 #include "store/store.h"
 
-#define TICK_MS  1000
-#define ROW_ARGS 12
+#define TICK_MS      1000
+#define STOP_SOON_MS 50
+#define ROW_ARGS     12
 
 struct queen_opts {
     const char *host, *token, *log_level, *log_format;
