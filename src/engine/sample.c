@@ -46,6 +46,7 @@ struct work {
     const int32_t *id;  /* [n], or NULL: candidate i is token i */
     uint32_t n;
     float largest;
+    double sum; /* of the shares, once temperature() has run */
 };
 
 struct threshold {
@@ -98,9 +99,11 @@ static float largest_of(const float *x, uint32_t n)
     uint32_t i = 0;
     for (int j = 0; j < LANES; j++)
         m[j] = -INFINITY;
-    for (; i + LANES <= n; i += LANES)
+    for (; i + LANES <= n; i += LANES) {
+        const float *p = x + i;
         for (int j = 0; j < LANES; j++)
-            m[j] = x[i + (uint32_t)j] > m[j] ? x[i + (uint32_t)j] : m[j];
+            m[j] = p[j] > m[j] ? p[j] : m[j];
+    }
     for (; i < n; i++)
         best = x[i] > best ? x[i] : best;
     for (int j = 0; j < LANES; j++)
@@ -108,47 +111,46 @@ static float largest_of(const float *x, uint32_t n)
     return best;
 }
 
-/* exp(x) for x <= 0 within 2 ulp, zero below -87: 2^n * e^r with r in [-ln 2 / 2, ln 2 / 2], e^r by
- * its Taylor series to the seventh power. Written without branches so that loops over it are
- * vectorised. */
-static inline float exp_small(float x)
+/* Four at once, by the compilers' vector types: any processor. */
+typedef float f32x4 __attribute__((vector_size(16)));
+typedef int32_t i32x4 __attribute__((vector_size(16)));
+
+/* exp(x) for x <= 0 within 2 ulp, zero below -87 and for what is not a number: 2^n * e^r with r in
+ * [-ln 2 / 2, ln 2 / 2], e^r by its Taylor series to the seventh power. */
+static inline f32x4 exp_small(f32x4 x)
 {
-    float keep = x > -87.0f ? 1.0f : 0.0f;
-    float c = x > -87.0f ? x : -87.0f;             /* a NaN becomes -87 */
-    float shifted = c * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: rounds to an integer */
-    float n = shifted - 12582912.0f;
-    float r = c - n * 0.693145752f - n * 1.42860677e-6f; /* ln 2 in two parts */
-    float p = 1.0f / 5040.0f;
-    p = p * r + 1.0f / 720.0f;
+    i32x4 inside = x > -87.0f;
+    f32x4 c = (f32x4)((i32x4)x & inside);
+    f32x4 n = c * 1.44269504f + 12582912.0f - 12582912.0f; /* 1.5 * 2^23: rounds to an integer */
+    f32x4 r = c - n * 0.693145752f - n * 1.42860677e-6f;   /* ln 2 in two parts */
+    f32x4 p = r * (1.0f / 5040.0f) + 1.0f / 720.0f;
     p = p * r + 1.0f / 120.0f;
     p = p * r + 1.0f / 24.0f;
     p = p * r + 1.0f / 6.0f;
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    int32_t bits = ((int32_t)n + 127) * (1 << 23);
-    float scale;
-    memcpy(&scale, &bits, sizeof scale);
-    return p * scale * keep;
+    i32x4 scale = (__builtin_convertvector(n, i32x4) + 127) * (1 << 23);
+    return (f32x4)((i32x4)(p * (f32x4)scale) & inside);
 }
 
 /* out[i] = exp((x[i] - largest) * beta); returns the sum. `out` may be x. */
 static double exp_all(const float *x, uint32_t n, float largest, float beta, float *out)
 {
     double sum = 0;
-    uint32_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        float part[LANES], s = 0;
-        for (int j = 0; j < LANES; j++)
-            part[j] = exp_small((x[i + (uint32_t)j] - largest) * beta);
-        for (int j = 0; j < LANES; j++)
-            s += part[j];
-        memcpy(out + i, part, sizeof part);
-        sum += (double)s;
-    }
-    for (; i < n; i++) {
-        out[i] = exp_small((x[i] - largest) * beta);
-        sum += (double)out[i];
+    for (uint32_t i = 0; i < n; i += 4) {
+        f32x4 v = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+        uint32_t some = n - i < 4 ? n - i : 4;
+        if (some == 4)
+            memcpy(&v, x + i, sizeof v);
+        else
+            memcpy(&v, x + i, some * sizeof *x);
+        v = exp_small((v - largest) * beta);
+        if (some == 4)
+            memcpy(out + i, &v, sizeof v);
+        else
+            memcpy(out + i, &v, some * sizeof *out);
+        sum += (double)((v[0] + v[1]) + (v[2] + v[3]));
     }
     return sum;
 }
@@ -264,6 +266,7 @@ static struct threshold radix_select(struct sampler *s, const float *x, const fl
     while (t.equal < b->n && reached + b->mass / b->n * t.equal < target)
         t.equal++;
     memcpy(&t.logit, &u, sizeof t.logit);
+    if (isnan(t.logit)) t.logit = -INFINITY; /* fewer numbers than the target: all of them */
     return t;
 }
 
@@ -312,13 +315,11 @@ static void filter(struct work *w, struct threshold t)
         }
         for (; i < end; i++) {
             float x = w->logit[i];
-            if (!(x >= t.logit)) continue;
-            if (!(x > t.logit) && equal-- == 0) {
-                equal = 0;
-                continue;
-            }
-            s->id[kept] = w->id ? w->id[i] : (int32_t)i;
-            s->logit[kept++] = x;
+            bool above = x > t.logit, on = x >= t.logit && !above && equal > 0;
+            s->id[kept] = w->id ? w->id[i] : (int32_t)i; /* kept <= i: nothing unread is lost */
+            s->logit[kept] = x;
+            kept += above || on;
+            equal -= on;
         }
     }
     w->logit = s->logit;
@@ -342,6 +343,7 @@ static void penalties(struct work *w)
     const struct params *p = w->in->params;
     uint32_t n = w->in->n_prior;
     if (p->repeat_last_n >= 0 && p->repeat_last_n < n) n = (uint32_t)p->repeat_last_n;
+    if (n == 0) return;
     const int32_t *recent = w->in->prior + (w->in->n_prior - n);
     memcpy(s->logit, w->logit, w->n * sizeof *s->logit);
     for (uint32_t i = 0; i < n; i++)
@@ -414,7 +416,8 @@ static bool always(const struct params *p)
 /* Ends with shares, which draw() reads. */
 static void temperature(struct work *w)
 {
-    exp_all(w->logit, w->n, w->largest, (float)(1 / w->in->params->temperature), w->s->share);
+    float beta = (float)(1 / w->in->params->temperature);
+    w->sum = exp_all(w->logit, w->n, w->largest, beta, w->s->share);
 }
 
 static const struct stage {
@@ -450,11 +453,8 @@ static uint64_t mix(uint64_t z)
 
 static int32_t draw(const struct work *w)
 {
-    double sum = 0, u = (double)(mix(mix(w->in->seed) ^ w->in->index) >> 11) * 0x1p-53;
+    double u = (double)(mix(mix(w->in->seed) ^ w->in->index) >> 11) * 0x1p-53 * w->sum;
     uint32_t last = 0;
-    for (uint32_t i = 0; i < w->n; i++)
-        sum += (double)w->s->share[i];
-    u *= sum;
     for (uint32_t i = 0; i < w->n; i++) {
         if (!(w->s->share[i] > 0)) continue;
         last = i;
