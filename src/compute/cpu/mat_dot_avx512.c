@@ -29,18 +29,18 @@ INLINE void step32(struct type32 t, const uint8_t *const w[], const struct mat_q
 {
     __m512i lo[4], hi[4], off = _mm512_set1_epi32(t.off);
     __m512 d[4], m[4];
-    MAT_EACH(r, n_rows, {
+    MAT_ROWS(r, n_rows, {
         d[r] = halves4(w[r], t.bytes, 0);
         m[r] = t.mins ? halves4(w[r], t.bytes, 2) : d[r];
         t.unpack(w[r], &lo[r], &hi[r]);
     });
-    MAT_EACH(c, n_cols, {
+    MAT_COLS(c, n_cols, {
         const struct mat_q32 *a = x[c] + g;
         __m512i ql = _mm512_load_si512(a->q), qh = _mm512_load_si512(a->q + 64);
         __m512i nsum = _mm512_load_si512(a->nsum);
         __m512 da = _mm512_load_ps(a->d), sum = _mm512_mul_ps(_mm512_cvtepi32_ps(nsum), da);
         __m512i from = t.mins ? _mm512_setzero_si512() : _mm512_sllv_epi32(nsum, off);
-        MAT_EACH(r, n_rows, {
+        MAT_ROWS(r, n_rows, {
             __m512i s = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(from, lo[r], ql), hi[r], qh);
             f[r][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(d[r], da), f[r][c]);
             if (t.mins) f[r][c] = _mm512_fnmadd_ps(sum, m[r], f[r][c]);
@@ -54,26 +54,26 @@ INLINE void dot32(const struct mat_dot *a, struct type32 t, int n_rows, int n_co
     const struct mat_q32 *x[8];
     const uint8_t *w[4];
     __m512 f[4][8];
-    MAT_EACH(c, n_cols, x[c] = a->x[c];);
-    MAT_EACH(r, n_rows, {
+    MAT_COLS(c, n_cols, x[c] = a->x[c];);
+    MAT_ROWS(r, n_rows, {
         w[r] = a->w[r];
-        MAT_EACH(c, n_cols, f[r][c] = _mm512_setzero_ps(););
+        MAT_COLS(c, n_cols, f[r][c] = _mm512_setzero_ps(););
     });
     for (uint64_t g = 0; g < groups; g++) {
-        MAT_EACH(r, n_rows, prefetch(w[r], 4 * t.bytes););
+        MAT_ROWS(r, n_rows, prefetch(w[r], 4 * t.bytes););
         step32(t, w, x, g, n_rows, n_cols, f);
-        MAT_EACH(r, n_rows, w[r] += 4 * t.bytes;);
+        MAT_ROWS(r, n_rows, w[r] += 4 * t.bytes;);
     }
     if (rest) {
         uint8_t last[4][4 * sizeof(struct block_q8_0)] = {{0}};
-        MAT_EACH(r, n_rows, {
+        MAT_ROWS(r, n_rows, {
             memcpy(last[r], w[r], rest * (size_t)t.bytes);
             w[r] = last[r];
         });
         step32(t, w, x, groups, n_rows, n_cols, f);
     }
-    MAT_EACH(r, n_rows,
-             { MAT_EACH(c, n_cols, a->out[r * n_cols + c] = _mm512_reduce_add_ps(f[r][c]);); });
+    MAT_ROWS(r, n_rows,
+             { MAT_COLS(c, n_cols, a->out[r * n_cols + c] = _mm512_reduce_add_ps(f[r][c]);); });
 }
 
 /* ---- 256 values a block ---- */
@@ -101,16 +101,16 @@ INLINE void step256(struct type256 t, const uint8_t *w, const struct mat_q256 *c
     struct scales k;
     __m512i s[8];
     t.scales(w, &k);
-    MAT_EACH(c, n_cols, {
+    MAT_COLS(c, n_cols, {
         s[c] = _mm512_setzero_si512();
         if (t.off != MAT_NO_OFF) {
             __m256i n = _mm256_madd_epi16(k.sc, _mm256_load_si256((const void *)x[c][g].nsum));
             s[c] = _mm512_zextsi256_si512(_mm256_sllv_epi32(n, _mm256_set1_epi32(t.off)));
         }
     });
-    MAT_EACH(i, 4, {
+    MAT_ROWS(i, 4, {
         __m512i q = t.unpack(w, i), sc = spread(k.sc, i);
-        MAT_EACH(c, n_cols, {
+        MAT_COLS(c, n_cols, {
             __m512i a = _mm512_load_si512(x[c][g].q + 64 * i);
             if (t.off == 7) { /* bytes up to 255 would saturate the 16-bit pairs */
                 __m512i p = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, a);
@@ -120,7 +120,7 @@ INLINE void step256(struct type256 t, const uint8_t *w, const struct mat_q256 *c
             }
         });
     });
-    MAT_EACH(c, n_cols, {
+    MAT_COLS(c, n_cols, {
         const struct mat_q256 *a = x[c] + g;
         f[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[c]), _mm512_set1_ps(k.d * a->d), f[c]);
         if (t.mins) {
@@ -137,22 +137,22 @@ INLINE void dot256(const struct mat_dot *a, struct type256 t, int n_rows, int n_
     const uint8_t *w[4];
     __m512 f[4][8];
     __m256 fm[4][8];
-    MAT_EACH(c, n_cols, x[c] = a->x[c];);
-    MAT_EACH(r, n_rows, {
+    MAT_COLS(c, n_cols, x[c] = a->x[c];);
+    MAT_ROWS(r, n_rows, {
         w[r] = a->w[r];
-        MAT_EACH(c, n_cols, {
+        MAT_COLS(c, n_cols, {
             f[r][c] = _mm512_setzero_ps();
             fm[r][c] = _mm256_setzero_ps();
         });
     });
     for (uint64_t g = 0; g < groups; g++)
-        MAT_EACH(r, n_rows, {
+        MAT_ROWS(r, n_rows, {
             prefetch(w[r], t.bytes);
             step256(t, w[r], x, g, n_cols, f[r], fm[r]);
             w[r] += t.bytes;
         });
-    MAT_EACH(r, n_rows, {
-        MAT_EACH(c, n_cols, {
+    MAT_ROWS(r, n_rows, {
+        MAT_COLS(c, n_cols, {
             __m512 v = f[r][c];
             if (t.mins) v = _mm512_add_ps(v, _mm512_zextps256_ps512(fm[r][c]));
             a->out[r * n_cols + c] = _mm512_reduce_add_ps(v);
@@ -172,20 +172,20 @@ INLINE void stepf(struct typef t, const struct mat_dot *a, uint64_t i, __mmask16
                   int n_cols, __m512 f[][8])
 {
     __m512 w[4];
-    MAT_EACH(r, n_rows, w[r] = t.load(a->w[r] + i * t.bytes, m););
-    MAT_EACH(c, n_cols, {
+    MAT_ROWS(r, n_rows, w[r] = t.load(a->w[r] + i * t.bytes, m););
+    MAT_COLS(c, n_cols, {
         __m512 x = _mm512_maskz_loadu_ps(m, (const float *)a->x[c] + i);
-        MAT_EACH(r, n_rows, f[r][c] = _mm512_fmadd_ps(w[r], x, f[r][c]););
+        MAT_ROWS(r, n_rows, f[r][c] = _mm512_fmadd_ps(w[r], x, f[r][c]););
     });
 }
 
 INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols)
 {
     __m512 even[4][8], odd[4][8];
-    MAT_EACH(r, n_rows, { MAT_EACH(c, n_cols, even[r][c] = odd[r][c] = _mm512_setzero_ps();); });
+    MAT_ROWS(r, n_rows, { MAT_COLS(c, n_cols, even[r][c] = odd[r][c] = _mm512_setzero_ps();); });
     uint64_t i = 0, whole = a->cols / 32 * 32;
     for (; i < whole; i += 32) {
-        MAT_EACH(r, n_rows, prefetch(a->w[r] + i * t.bytes, 32 * (int)t.bytes););
+        MAT_ROWS(r, n_rows, prefetch(a->w[r] + i * t.bytes, 32 * (int)t.bytes););
         stepf(t, a, i, 0xffff, n_rows, n_cols, even);
         stepf(t, a, i + 16, 0xffff, n_rows, n_cols, odd);
     }
@@ -193,8 +193,8 @@ INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols
         __mmask16 m = a->cols - i >= 16 ? 0xffff : (__mmask16)((1u << (a->cols - i)) - 1);
         stepf(t, a, i, m, n_rows, n_cols, even);
     }
-    MAT_EACH(r, n_rows, {
-        MAT_EACH(c, n_cols, {
+    MAT_ROWS(r, n_rows, {
+        MAT_COLS(c, n_cols, {
             __m512 v = _mm512_add_ps(even[r][c], odd[r][c]);
             a->out[r * n_cols + c] = _mm512_reduce_add_ps(v);
         });

@@ -146,14 +146,21 @@ extern const struct mat_strip mat_strips_avx2[DTYPE_COUNT];
 extern const struct mat_strip mat_strips_avx512[DTYPE_COUNT];
 #endif
 
-/* Statements for i = 0..n-1, n <= 8, as straight code: arrays indexed by i then live in registers,
- * which compilers do not manage for loops at the top of a function. */
+/* Statements for i = 0..n-1, n <= 4 rows or n <= 8 columns, as straight code: arrays indexed by i
+ * then live in registers, which compilers do not manage for loops at the top of a function. */
 #define MAT_STEP(i, k, n, ...)                                                                     \
     if ((k) < (n)) {                                                                               \
         enum { i = (k) };                                                                          \
         __VA_ARGS__                                                                                \
     }
-#define MAT_EACH(i, n, ...)                                                                        \
+#define MAT_ROWS(i, n, ...)                                                                        \
+    do {                                                                                           \
+        MAT_STEP(i, 0, n, __VA_ARGS__)                                                             \
+        MAT_STEP(i, 1, n, __VA_ARGS__)                                                             \
+        MAT_STEP(i, 2, n, __VA_ARGS__)                                                             \
+        MAT_STEP(i, 3, n, __VA_ARGS__)                                                             \
+    } while (0)
+#define MAT_COLS(i, n, ...)                                                                        \
     do {                                                                                           \
         MAT_STEP(i, 0, n, __VA_ARGS__)                                                             \
         MAT_STEP(i, 1, n, __VA_ARGS__)                                                             \
