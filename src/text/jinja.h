@@ -33,6 +33,9 @@ struct jinja_input {
     const struct jinja_var *vars; /* a later one of the same name wins */
     size_t n;
     int64_t now; /* unix time that strftime_now() shows, as UTC */
+    /* Strings of untrusted variables that equal one of these are not marked ("user", "assistant":
+     * templates build control tokens of them). Ends with NULL; may be NULL. */
+    const char *const *unmarked;
 };
 
 /* ---- life cycle ---- */

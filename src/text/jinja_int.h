@@ -261,6 +261,7 @@ struct jmach {
     struct jscope *scope;
     struct jval *globals; /* by symbol */
     int64_t now;
+    const char *const *unmarked;
     struct err_info *e;
     enum err err;
     const struct jval *filter_in;               /* what a filter without input applies to */

@@ -436,7 +436,12 @@ static bool deliver(struct jmach *m, const struct jbuild *b, buf *out, buf *mark
 enum err jinja_render(const struct jinja *t, struct arena *scratch, const struct jinja_input *in,
                       buf *out, buf *marks, struct err_info *e)
 {
-    struct jmach m = {.t = t, .a = scratch, .arena_from = scratch->used, .e = e, .now = in->now};
+    struct jmach m = {.t = t,
+                      .a = scratch,
+                      .arena_from = scratch->used,
+                      .e = e,
+                      .now = in->now,
+                      .unmarked = in->unmarked};
     struct jbuild b = {.m = &m, .heap = true};
 
     m.out = &b;

@@ -325,6 +325,14 @@ bool jinja_tojson(struct jbuild *b, const struct jval *v, const struct jinja_jso
 
 /* ---- from JSON ---- */
 
+static bool is_unmarked(const struct jmach *m, str s)
+{
+    for (const char *const *w = m->unmarked; w && *w; w++) {
+        if (str_eqc(s, *w)) return true;
+    }
+    return false;
+}
+
 bool jinja_from_json(struct jmach *m, const struct json *j, bool untrusted, struct jval *out)
 {
     struct jval item, key;
@@ -337,7 +345,7 @@ bool jinja_from_json(struct jmach *m, const struct json *j, bool untrusted, stru
     case JSON_NUM: *out = jinja_num(j->d); return true;
     case JSON_STR:
         *out = jinja_s(j->s);
-        out->marked = untrusted;
+        out->marked = untrusted && !is_unmarked(m, j->s);
         return true;
     case JSON_ARR:
         if (!jinja_list(m, JV_LIST, j->n, out)) return false;
