@@ -2,7 +2,7 @@
  *
  * A call is one job of the pool. The weights are taken in passes, one for each form of activations
  * that they need: all threads prepare a share of the activations in the scratch, meet at a barrier,
- * then each walks its own contiguous share of rows. Up to MAT_DIRECT columns go through the direct
+ * then each walks its own contiguous share of rows. Up to DIRECT_MAX columns go through the direct
  * kernels, which read each block of weights once and keep it in registers; the rows that are worked
  * on together lie a quarter (half) of the share apart, so that the memory system sees streams that
  * do not disturb each other. More columns go through strips: some rows are unpacked to bytes in the
@@ -446,6 +446,7 @@ static void work(void *arg, uint32_t thread, uint32_t n_threads)
 void mat_run(struct pool *p, enum mat_isa isa, const struct mat_call *c)
 {
     struct run r = {.c = c, .ops = isa_ops[isa], .pool = p, .acts = c->scratch};
+    ASSERT(r.ops != NULL);
     ASSERT(c->n_w >= 1 && c->n_w <= 3 && (c->epilogue != MAT_SILU_MUL || c->n_w == 2));
     if (c->n == 0) return;
     r.own = r.acts + acts_bytes(c->n, c->cols);

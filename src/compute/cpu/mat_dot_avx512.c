@@ -25,7 +25,7 @@ struct type32 {
 };
 
 INLINE void step32(struct type32 t, const uint8_t *const w[], const struct mat_q32 *const x[],
-                   uint64_t g, int n_rows, int n_cols, __m512 f[][8])
+                   int n_rows, int n_cols, __m512 f[][8])
 {
     __m512i lo[4], hi[4], off = _mm512_set1_epi32(t.off);
     __m512 d[4], m[4];
@@ -35,7 +35,7 @@ INLINE void step32(struct type32 t, const uint8_t *const w[], const struct mat_q
         t.unpack(w[r], &lo[r], &hi[r]);
     });
     MAT_COLS(c, n_cols, {
-        const struct mat_q32 *a = x[c] + g;
+        const struct mat_q32 *a = x[c];
         __m512i ql = _mm512_load_si512(a->q), qh = _mm512_load_si512(a->q + 64);
         __m512i nsum = _mm512_load_si512(a->nsum);
         __m512 da = _mm512_load_ps(a->d), sum = _mm512_mul_ps(_mm512_cvtepi32_ps(nsum), da);
@@ -61,8 +61,9 @@ INLINE void dot32(const struct mat_dot *a, struct type32 t, int n_rows, int n_co
     });
     for (uint64_t g = 0; g < groups; g++) {
         MAT_ROWS(r, n_rows, prefetch(w[r], 4 * t.bytes););
-        step32(t, w, x, g, n_rows, n_cols, f);
+        step32(t, w, x, n_rows, n_cols, f);
         MAT_ROWS(r, n_rows, w[r] += 4 * t.bytes;);
+        MAT_COLS(c, n_cols, x[c]++;);
     }
     if (rest) {
         uint8_t last[4][4 * sizeof(struct block_q8_0)] = {{0}};
@@ -70,7 +71,7 @@ INLINE void dot32(const struct mat_dot *a, struct type32 t, int n_rows, int n_co
             memcpy(last[r], w[r], rest * (size_t)t.bytes);
             w[r] = last[r];
         });
-        step32(t, w, x, groups, n_rows, n_cols, f);
+        step32(t, w, x, n_rows, n_cols, f);
     }
     MAT_ROWS(r, n_rows,
              { MAT_COLS(c, n_cols, a->out[r * n_cols + c] = _mm512_reduce_add_ps(f[r][c]);); });
@@ -96,7 +97,7 @@ INLINE __m512i spread(__m256i sc, int i)
 }
 
 INLINE void step256(struct type256 t, const uint8_t *w, const struct mat_q256 *const x[],
-                    uint64_t g, int n_cols, __m512 *f, __m256 *fm)
+                    int n_cols, __m512 *f, __m256 *fm)
 {
     struct scales k;
     __m512i s[8];
@@ -104,14 +105,14 @@ INLINE void step256(struct type256 t, const uint8_t *w, const struct mat_q256 *c
     MAT_COLS(c, n_cols, {
         s[c] = _mm512_setzero_si512();
         if (t.off != MAT_NO_OFF) {
-            __m256i n = _mm256_madd_epi16(k.sc, _mm256_load_si256((const void *)x[c][g].nsum));
+            __m256i n = _mm256_madd_epi16(k.sc, _mm256_load_si256((const void *)x[c]->nsum));
             s[c] = _mm512_zextsi256_si512(_mm256_sllv_epi32(n, _mm256_set1_epi32(t.off)));
         }
     });
     MAT_ROWS(i, 4, {
         __m512i q = t.unpack(w, i), sc = spread(k.sc, i);
         MAT_COLS(c, n_cols, {
-            __m512i a = _mm512_load_si512(x[c][g].q + 64 * i);
+            __m512i a = _mm512_load_si512(x[c]->q + 64 * i);
             if (t.off == 7) { /* bytes up to 255 would saturate the 16-bit pairs */
                 __m512i p = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, a);
                 s[c] = _mm512_add_epi32(s[c], _mm512_mullo_epi32(p, _mm512_srai_epi32(sc, 16)));
@@ -121,7 +122,7 @@ INLINE void step256(struct type256 t, const uint8_t *w, const struct mat_q256 *c
         });
     });
     MAT_COLS(c, n_cols, {
-        const struct mat_q256 *a = x[c] + g;
+        const struct mat_q256 *a = x[c];
         f[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[c]), _mm512_set1_ps(k.d * a->d), f[c]);
         if (t.mins) {
             __m256i n = _mm256_madd_epi16(k.mn, _mm256_load_si256((const void *)a->nsum));
@@ -145,12 +146,14 @@ INLINE void dot256(const struct mat_dot *a, struct type256 t, int n_rows, int n_
             fm[r][c] = _mm256_setzero_ps();
         });
     });
-    for (uint64_t g = 0; g < groups; g++)
+    for (uint64_t g = 0; g < groups; g++) {
         MAT_ROWS(r, n_rows, {
             prefetch(w[r], t.bytes);
-            step256(t, w[r], x, g, n_cols, f[r], fm[r]);
+            step256(t, w[r], x, n_cols, f[r], fm[r]);
             w[r] += t.bytes;
         });
+        MAT_COLS(c, n_cols, x[c]++;);
+    }
     MAT_ROWS(r, n_rows, {
         MAT_COLS(c, n_cols, {
             __m512 v = f[r][c];
@@ -165,33 +168,35 @@ INLINE void dot256(const struct mat_dot *a, struct type256 t, int n_rows, int n_
 struct typef {
     load_fn *load;
     uint64_t bytes; /* of a value */
+    int n_rows, n_cols;
 };
 
 /* 16 values at i of every row, those of the mask; f[r][c] */
-INLINE void stepf(struct typef t, const struct mat_dot *a, uint64_t i, __mmask16 m, int n_rows,
-                  int n_cols, __m512 f[][8])
+INLINE void stepf(struct typef t, const struct mat_dot *a, uint64_t i, __mmask16 m, __m512 f[][8])
 {
     __m512 w[4];
-    MAT_ROWS(r, n_rows, w[r] = t.load(a->w[r] + i * t.bytes, m););
-    MAT_COLS(c, n_cols, {
+    MAT_ROWS(r, t.n_rows, w[r] = t.load(a->w[r] + i * t.bytes, m););
+    MAT_COLS(c, t.n_cols, {
         __m512 x = _mm512_maskz_loadu_ps(m, (const float *)a->x[c] + i);
-        MAT_ROWS(r, n_rows, f[r][c] = _mm512_fmadd_ps(w[r], x, f[r][c]););
+        MAT_ROWS(r, t.n_rows, f[r][c] = _mm512_fmadd_ps(w[r], x, f[r][c]););
     });
 }
 
 INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols)
 {
     __m512 even[4][8], odd[4][8];
+    t.n_rows = n_rows;
+    t.n_cols = n_cols;
     MAT_ROWS(r, n_rows, { MAT_COLS(c, n_cols, even[r][c] = odd[r][c] = _mm512_setzero_ps();); });
     uint64_t i = 0, whole = a->cols / 32 * 32;
     for (; i < whole; i += 32) {
         MAT_ROWS(r, n_rows, prefetch(a->w[r] + i * t.bytes, 32 * (int)t.bytes););
-        stepf(t, a, i, 0xffff, n_rows, n_cols, even);
-        stepf(t, a, i + 16, 0xffff, n_rows, n_cols, odd);
+        stepf(t, a, i, 0xffff, even);
+        stepf(t, a, i + 16, 0xffff, odd);
     }
     for (; i < a->cols; i += 16) {
         __mmask16 m = a->cols - i >= 16 ? 0xffff : (__mmask16)((1u << (a->cols - i)) - 1);
-        stepf(t, a, i, m, n_rows, n_cols, even);
+        stepf(t, a, i, m, even);
     }
     MAT_ROWS(r, n_rows, {
         MAT_COLS(c, n_cols, {
@@ -223,7 +228,7 @@ INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols
 #define T32(NAME, off, mins) ((struct type32){unpack_##NAME, (int)BYTES_##NAME, off, mins})
 #define T256(NAME, off, mins)                                                                      \
     ((struct type256){unpack_##NAME, scales_##NAME, (int)BYTES_##NAME, off, mins})
-#define TF(NAME)                    ((struct typef){load_##NAME, BYTES_##NAME})
+#define TF(NAME)                    ((struct typef){load_##NAME, BYTES_##NAME, 0, 0})
 #define MAKE32(NAME, off, mins)     SHAPES(NAME, dot32, T32(NAME, off, mins))
 #define MAKE256(NAME, off, mins, _) SHAPES(NAME, dot256, T256(NAME, off, mins))
 #define MAKEF(NAME)                 SHAPES(NAME, dotf, TF(NAME))
