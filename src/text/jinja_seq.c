@@ -193,8 +193,10 @@ static bool merge(struct sorter *s, size_t from, size_t mid, size_t to)
 static bool sort(struct jmach *m, struct jval *items, struct jval *keys, size_t n, bool reverse)
 {
     struct sorter s = {.m = m, .keys = keys, .reverse = reverse};
-    struct jval *sorted = JINJA_NEW(m, struct jval, n);
+    struct jval *sorted;
 
+    if (n == 0) return true;
+    sorted = JINJA_NEW(m, struct jval, n);
     s.order = JINJA_NEW(m, size_t, n);
     s.tmp = JINJA_NEW(m, size_t, n);
     if (!sorted || !s.order || !s.tmp) return false;
