@@ -18,7 +18,9 @@
 #include "net/sse.h"
 #include "store/store.h"
 
-#define START_WAIT_MS 15000
+#define START_WAIT_NS ((uint64_t)15 * 1000000000u)
+#define TAKEN_WAIT_NS ((uint64_t)2 * 1000000000u)
+#define LOG_MAX       (4 << 20) /* a longer log begins anew with the next queen */
 
 static atomic_bool interrupted;
 
@@ -96,29 +98,41 @@ static void last_words(const char *log, buf *out)
     mem_free(text);
 }
 
+/* Waits for an answer, for as long as the started queen lives. One that found its port taken may
+ * have met another one that is just starting: that gets a moment. */
 static enum err wait_healthy(struct client *c, const char *log, struct err_info *e)
 {
+    uint64_t end = os_now_ns() + START_WAIT_NS;
     buf words = {.cap = KIB(1)};
+    int status = 0;
     enum err code;
 
-    for (int ms = 0; ms < START_WAIT_MS && !atomic_load(&interrupted); ms += 20) {
-        int status;
-
+    while (os_now_ns() < end && !atomic_load(&interrupted)) {
         if (client_alive(c)) return ERR_OK;
-        if (waitpid(c->started_pid, &status, WNOHANG) == c->started_pid) {
+        if (c->started_pid && waitpid(c->started_pid, &status, WNOHANG) == c->started_pid) {
             c->started_pid = 0;
-            if (client_alive(c)) return ERR_OK; /* somebody else's was quicker */
-            last_words(log, &words);
-            code = ERR_FAIL(e, UNAVAILABLE, "the queen did not start: %.*s (all of it is in %s)",
-                            STR(buf_view(&words)), log);
-            buf_fini(&words);
-            return code;
+            if (!WIFEXITED(status) || WEXITSTATUS(status) != err_exit(ERR_EXISTS)) break;
+            end = os_now_ns() + TAKEN_WAIT_NS;
         }
         nap(20);
     }
-    client_undo(c);
-    if (atomic_load(&interrupted)) return ERR_FAIL(e, CANCELLED, "interrupted");
-    return ERR_FAIL(e, TIMEOUT, "the queen was started and did not become healthy; see %s", log);
+    if (atomic_load(&interrupted)) {
+        client_undo(c);
+        return ERR_FAIL(e, CANCELLED, "interrupted");
+    }
+    if (c->started_pid) {
+        client_undo(c);
+        return ERR_FAIL(e, TIMEOUT, "the queen was started and did not become healthy; see %s",
+                        log);
+    }
+    last_words(log, &words);
+    code = WIFEXITED(status) && WEXITSTATUS(status) == err_exit(ERR_EXISTS) ? ERR_EXISTS
+                                                                            : ERR_UNAVAILABLE;
+    code =
+        err_fail(e, code, __FILE__, __LINE__, "the queen did not start: %.*s (all of it is in %s)",
+                 STR(buf_view(&words)), log);
+    buf_fini(&words);
+    return code;
 }
 
 static enum err start_queen(struct client *c, struct err_info *e)
@@ -134,8 +148,12 @@ static enum err start_queen(struct client *c, struct err_info *e)
     snprintf(exe, sizeof exe, "%s/rbee", dir);
     snprintf(log, sizeof log, "%.4000s/queen.log", st.state);
     snprintf(port, sizeof port, "%lld", (long long)c->port);
-    if ((fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) < 0)
+    if ((fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0)
         return err_errno(e, errno, "write", log);
+    if (lseek(fd, 0, SEEK_END) > LOG_MAX && ftruncate(fd, 0)) {
+        close(fd);
+        return err_errno(e, errno, "shorten", log);
+    }
     if ((c->started_pid = fork()) == 0) become_queen(exe, port, fd);
     close(fd);
     if (c->started_pid < 0) {

@@ -260,6 +260,17 @@ static enum err stop_workers(const struct stop_opts *o, struct arena *a, int *n,
     return ERR_OK;
 }
 
+static enum err wait_gone(const struct client *c, struct err_info *e)
+{
+    const struct timespec nap = {.tv_nsec = 20000000};
+
+    for (int i = 0; i < 750; i++) {
+        if (!client_alive(c)) return ERR_OK;
+        nanosleep(&nap, NULL);
+    }
+    return ERR_FAIL(e, TIMEOUT, "the queen was told to end and still answers after 15 s");
+}
+
 static enum err run_stop(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
 {
     struct stop_opts o = {0};
@@ -276,15 +287,14 @@ static enum err run_stop(const struct cli_cmd *cmd, int argc, char **argv, struc
         return ERR_FAIL(e, UNAVAILABLE, "no queen answers at %s:%lld: nothing is loaded",
                         o.client.host, (long long)o.client.port);
     arena_init(&a, LIMIT_REQ_ARENA);
-    if (o.queen)
-        code = client_json(&o.client, &a, "POST", "/v1/shutdown", S(""), &v, e);
-    else
+    if (o.queen && !(code = client_json(&o.client, &a, "POST", "/v1/shutdown", S(""), &v, e)))
+        code = wait_gone(&o.client, e);
+    else if (!o.queen)
         code = stop_workers(&o, &a, &n, e);
     if (!code && o.json)
         printf("{\"stopped\":%d,\"queen\":%s}\n", n, o.queen ? "true" : "false");
     else if (!code)
-        printf(o.queen ? "The queen is stopping.\n" : "Unloaded %d model%s.\n", n,
-               n == 1 ? "" : "s");
+        printf(o.queen ? "The queen has ended.\n" : "Unloaded %d model%s.\n", n, n == 1 ? "" : "s");
     arena_fini(&a);
     return code;
 }

@@ -114,6 +114,7 @@ static enum err run_explain(const struct cli_cmd *cmd, int argc, char **argv, st
     }
     buf_fini(&out);
     arena_fini(&a);
+    if (code) code = store_blame(m.path, e);
     gguf_close(&m.g);
     return code;
 }
@@ -260,6 +261,7 @@ static enum err run_show(const struct cli_cmd *cmd, int argc, char **argv, struc
     }
     buf_fini(&out);
     arena_fini(&a);
+    if (code) code = store_blame(m.path, e);
     gguf_close(&m.g);
     return code;
 }
@@ -389,6 +391,7 @@ static enum err run_tokenize(const struct cli_cmd *cmd, int argc, char **argv, s
         if (!code) print_ids(t, ids, n, o.json);
         if (t) tok_close(t);
         arena_fini(&a);
+        if (code) code = store_blame(m.path, e);
         gguf_close(&m.g);
     }
     mem_free(bytes);

@@ -38,6 +38,7 @@ struct slot {              /* the private half of a worker */
     buf info, fresh; /* the last whole reply of /v1/info, the one that is coming in */
     int info_status;
     bool asking;
+    bool doubted; /* see fleet_doubt() */
     struct waiter *waiters;
     void (*stopped)(void *owner);
     void *stopped_owner;
@@ -69,6 +70,12 @@ const char *fleet_state_name(enum fleet_state s)
     static const char *const names[] = {"loading", "ready", "stopping"};
 
     return names[s];
+}
+
+/* Its pid may belong to somebody else once it has been waited for. */
+static void kill_worker(struct slot *s, int sig)
+{
+    if (!s->exited) uv_process_kill(&s->process, sig);
 }
 
 /* ---- waiters ---- */
@@ -110,6 +117,14 @@ void fleet_forget(struct fleet *f, void *owner)
 static void start_pending(struct fleet *f);
 static void end_if_empty(struct fleet *f);
 
+static void drop_client(struct slot *s)
+{
+    struct http_client *c = s->w.client;
+
+    s->w.client = NULL;
+    if (c) http_client_free(c);
+}
+
 static void slot_free(struct slot *s)
 {
     struct fleet *f = s->f;
@@ -120,7 +135,7 @@ static void slot_free(struct slot *s)
     while (*at != &s->w)
         at = &(*at)->next;
     *at = s->w.next;
-    if (s->w.client) http_client_free(s->w.client);
+    drop_client(s);
     if (s->socket[0]) unlink(s->socket);
     buf_fini(&s->line);
     buf_fini(&s->info);
@@ -184,7 +199,8 @@ static void start_pending(struct fleet *f)
 
         if (!s->pending || s->open_handles) continue;
         s->pending = false;
-        s->exited = false;
+        s->exited = s->doubted = s->asking = false;
+        s->stalls = 0;
         s->fail_code = ERR_OK;
         buf_clear(&s->line);
         spawn(s);
@@ -195,10 +211,16 @@ static void start_pending(struct fleet *f)
 static void on_gone(struct slot *s)
 {
     bool wanted = s->w.state == FLEET_STOPPING;
+    bool died = s->w.state == FLEET_READY; /* who waits for it wants it alive, not this one */
 
     explain_exit(s);
-    if (!wanted && s->fail_code == ERR_NOMEM && s->waiters && !s->f->closing && make_room(s->f)) {
+    if (!wanted && s->waiters && !s->f->closing &&
+        (died || (s->fail_code == ERR_NOMEM && make_room(s->f)))) {
+        log_ev(died ? LOG_WORKER_CRASHED : LOG_WORKER_EXITED, "model", s->w.name, "why",
+               s->fail_text);
         s->pending = true;
+        s->w.state = FLEET_LOADING;
+        drop_client(s);
         uv_close((uv_handle_t *)&s->out, on_handle_closed);
         uv_close((uv_handle_t *)&s->process, on_handle_closed);
         return;
@@ -235,7 +257,7 @@ static void on_ready(struct slot *s, const struct json *v)
     if (http_client_new(&s->w.client, s->f->conf.loop, &peer, &e)) {
         s->fail_code = e.code;
         snprintf(s->fail_text, sizeof s->fail_text, "%s", e.text);
-        uv_process_kill(&s->process, SIGKILL);
+        kill_worker(s, SIGKILL);
         return;
     }
     buf_init(&b, KIB(64));
@@ -254,7 +276,7 @@ static void on_ready(struct slot *s, const struct json *v)
 static void read_line(struct slot *s, str line)
 {
     struct arena a;
-    struct err_info e;
+    struct err_info e = {0};
     const struct json *v, *err;
 
     arena_init(&a, MIB(1));
@@ -265,8 +287,10 @@ static void read_line(struct slot *s, str line)
             str code = json_str(json_get(err, "code"), S(""));
             str text = json_str(json_get(err, "message"), S("the worker gave no reason"));
 
-            s->fail_code = err_from_name(code.p, code.n);
-            snprintf(s->fail_text, sizeof s->fail_text, "%.*s", STR(text));
+            e.code = err_from_name(code.p, code.n);
+            snprintf(e.text, sizeof e.text, "%.*s", STR(text));
+            s->fail_code = store_blame(s->w.path, &e);
+            snprintf(s->fail_text, sizeof s->fail_text, "%s", e.text);
             log_ev(LOG_MODEL_FAILED, "model", s->w.name, "why", s->fail_text);
         }
     }
@@ -434,7 +458,7 @@ void fleet_want(struct fleet *f, const char *name, const char *path, const struc
     for (struct fleet_worker *w = f->list; w && !s; w = w->next) {
         if (w->state != FLEET_STOPPING && strcmp(w->path, path) == 0) s = slot_of(w);
     }
-    if (s && s->w.state == FLEET_READY) {
+    if (s && s->w.state == FLEET_READY && !s->doubted) {
         then(&s->w, ERR_OK, NULL, owner);
         return;
     }
@@ -455,6 +479,63 @@ void fleet_want(struct fleet *f, const char *name, const char *path, const struc
     }
     s->waiters = x;
     spawn(s);
+}
+
+/* ---- asking a worker how it is ---- */
+
+static void on_info_head(struct http_call *c, int status, const struct http_header *h, size_t n)
+{
+    (void)h, (void)n;
+    ((struct slot *)http_call_owner(c))->info_status = status;
+}
+
+static void on_info_body(struct http_call *c, str bytes)
+{
+    struct slot *s = http_call_owner(c);
+
+    if (s->info_status == 200) buf_str(&s->fresh, bytes);
+}
+
+static void on_info_done(struct http_call *c, enum err code, const char *text)
+{
+    struct slot *s = http_call_owner(c);
+
+    (void)text;
+    s->asking = false;
+    if (s->w.state != FLEET_READY) return;
+    s->stalls = code || s->info_status != 200 ? s->stalls + 1 : 0;
+    if (s->stalls == 0 && s->fresh.n) {
+        buf_clear(&s->info);
+        buf_str(&s->info, buf_view(&s->fresh));
+        s->w.info = s->info.p;
+    }
+    if (s->stalls == 0 && s->doubted) {
+        s->doubted = false;
+        tell(s, ERR_OK, NULL);
+    }
+    /* A worker in doubt whose socket refuses is on its way out: help it. */
+    if (s->stalls < STALL_LIMIT && !(s->doubted && code && code != ERR_TIMEOUT)) return;
+    log_ev(LOG_WORKER_STALLED, "model", s->w.name);
+    s->fail_code = ERR_TIMEOUT;
+    snprintf(s->fail_text, sizeof s->fail_text,
+             "the worker of '%.200s' made no progress and was ended", s->w.name);
+    kill_worker(s, SIGKILL);
+}
+
+static void ask(struct slot *s)
+{
+    struct http_call_conf cc = {.method = S("GET"),
+                                .target = S("/v1/info"),
+                                .timeout_ms = 10000,
+                                .idle_ms = 10000,
+                                .on_head = on_info_head,
+                                .on_body = on_info_body,
+                                .on_done = on_info_done,
+                                .owner = s};
+
+    s->info_status = 0;
+    buf_clear(&s->fresh);
+    s->asking = s->w.client && http_call(s->w.client, &cc) != NULL;
 }
 
 /* ---- use ---- */
@@ -485,6 +566,8 @@ void fleet_end_use(struct fleet *f, uint32_t id)
         if (w->id != id) continue;
         w->inflight--;
         w->last_used_ns = os_now_ns();
+        if (w->inflight == 0 && w->keep_alive_ms == 0 && w->state == FLEET_READY)
+            fleet_stop(f, w, NULL, NULL);
         return;
     }
 }
@@ -494,8 +577,10 @@ void fleet_stop(struct fleet *f, struct fleet_worker *w, void (*then)(void *owne
     struct slot *s = slot_of(w);
 
     (void)f;
-    s->stopped = then;
-    s->stopped_owner = owner;
+    if (then) {
+        s->stopped = then;
+        s->stopped_owner = owner;
+    }
     if (s->pending) { /* no process: it ends when its turn would have come */
         s->pending = false;
         w->state = FLEET_STOPPING;
@@ -511,59 +596,19 @@ void fleet_stop(struct fleet *f, struct fleet_worker *w, void (*then)(void *owne
     }
     s->stop_ns = os_now_ns();
     log_ev(LOG_MODEL_UNLOADED, "model", w->name);
-    uv_process_kill(&s->process, SIGTERM);
+    kill_worker(s, SIGTERM);
 }
 
-/* ---- every second: ask, unload the idle, kill the stubborn ---- */
-
-static void on_info_head(struct http_call *c, int status, const struct http_header *h, size_t n)
+void fleet_doubt(struct fleet *f, uint32_t id)
 {
-    (void)h, (void)n;
-    ((struct slot *)http_call_owner(c))->info_status = status;
+    struct fleet_worker *w = fleet_find(f, id);
+
+    if (!w || w->state != FLEET_READY) return;
+    slot_of(w)->doubted = true;
+    if (!slot_of(w)->asking) ask(slot_of(w));
 }
 
-static void on_info_body(struct http_call *c, str bytes)
-{
-    struct slot *s = http_call_owner(c);
-
-    if (s->info_status == 200) buf_str(&s->fresh, bytes);
-}
-
-static void on_info_done(struct http_call *c, enum err code, const char *text)
-{
-    struct slot *s = http_call_owner(c);
-
-    (void)text;
-    s->asking = false;
-    s->stalls = code || s->info_status != 200 ? s->stalls + 1 : 0;
-    if (s->stalls == 0 && s->fresh.n) {
-        buf_clear(&s->info);
-        buf_str(&s->info, buf_view(&s->fresh));
-        s->w.info = s->info.p;
-    }
-    if (s->stalls < STALL_LIMIT || s->w.state != FLEET_READY) return;
-    log_ev(LOG_WORKER_STALLED, "model", s->w.name);
-    s->fail_code = ERR_TIMEOUT;
-    snprintf(s->fail_text, sizeof s->fail_text,
-             "the worker of '%.200s' made no progress and was ended", s->w.name);
-    uv_process_kill(&s->process, SIGKILL);
-}
-
-static void ask(struct slot *s)
-{
-    struct http_call_conf cc = {.method = S("GET"),
-                                .target = S("/v1/info"),
-                                .timeout_ms = 10000,
-                                .idle_ms = 10000,
-                                .on_head = on_info_head,
-                                .on_body = on_info_body,
-                                .on_done = on_info_done,
-                                .owner = s};
-
-    s->info_status = 0;
-    buf_clear(&s->fresh);
-    s->asking = http_call(s->w.client, &cc) != NULL;
-}
+/* ---- every second: ask, unload the idle, end the stubborn ---- */
 
 static void on_tick(uv_timer_t *t)
 {
@@ -577,7 +622,7 @@ static void on_tick(uv_timer_t *t)
         next = w->next;
         if (w->state == FLEET_STOPPING && s->stop_ns && now - s->stop_ns > KILL_AFTER_NS &&
             !s->exited)
-            uv_process_kill(&s->process, SIGKILL);
+            kill_worker(s, SIGKILL);
         if (w->state != FLEET_READY) continue;
         if (w->inflight == 0 && w->keep_alive_ms != INT64_MAX &&
             now - w->last_used_ns > (uint64_t)w->keep_alive_ms * 1000000u)

@@ -59,6 +59,9 @@ const struct fleet_worker *fleet_list(const struct fleet *f);
 void fleet_stop(struct fleet *f, struct fleet_worker *w, void (*then)(void *owner), void *owner);
 void fleet_begin_use(struct fleet *f, struct fleet_worker *w);
 void fleet_end_use(struct fleet *f, uint32_t id);
+/* A request to this worker broke off. Before it is handed out again it is asked whether it lives;
+ * where it does not, whoever wants it waits for its successor. */
+void fleet_doubt(struct fleet *f, uint32_t id);
 const char *fleet_state_name(enum fleet_state s);
 
 #endif

@@ -21,7 +21,7 @@ struct hive_opts {
     const char *listen, *token, *log_level, *worker;
     int64_t keep_alive;
     int64_t ctx, slots, threads;
-    bool with_parent;
+    bool with_parent, names_only;
 };
 
 struct hive {
@@ -56,6 +56,8 @@ static const struct opt opts[] = {
      "error|warn|info|debug", 0, 0, "RBEE_LOG", "log_level", "how much to log to standard error"},
     {"with-parent", 0, OPT_BOOL, offsetof(struct hive_opts, with_parent), NULL, NULL, NULL, 0, 0,
      NULL, NULL, "end when the process that started this one ends"},
+    {"names-only", 0, OPT_BOOL, offsetof(struct hive_opts, names_only), NULL, NULL, NULL, 0, 0,
+     NULL, NULL, "find models by name only, never by path"},
     {0},
 };
 
@@ -272,7 +274,7 @@ static void h_want(struct http_req *r, void *owner)
         return;
     }
     model = json_str(json_get(body, "model"), S(""));
-    if (store_resolve(&h->store, model, path, &e)) {
+    if ((h->o.names_only ? store_find : store_resolve)(&h->store, model, path, &e)) {
         http_error_info(r, &e);
         return;
     }
@@ -347,6 +349,13 @@ static void use_done(void *owner)
     mem_free(u);
 }
 
+static void use_broke(void *owner)
+{
+    struct use *u = owner;
+
+    fleet_doubt(u->h->fleet, u->id);
+}
+
 static void h_relay(struct http_req *r, void *owner)
 {
     struct hive *h = owner;
@@ -365,6 +374,7 @@ static void h_relay(struct http_req *r, void *owner)
     struct relay_conf rc = {.to = w->client,
                             .target = arena_printf(r->arena, "/%.*s", STR(r->param[1])),
                             .error_event = openai_error,
+                            .broke = use_broke,
                             .done = use_done,
                             .owner = u};
 
@@ -437,8 +447,7 @@ static void worker_arg(struct hive *h, int *n, const char *flag, int64_t v)
 
 static enum err start(struct hive *h, struct err_info *e)
 {
-    struct http_conf hc = {
-        .name = "rbee-hive/" RBEE_VERSION, .routes = routes, .owner = h, .token = h->o.token};
+    struct http_conf hc = {.name = "rbee-hive/" RBEE_VERSION, .routes = routes, .owner = h};
     struct fleet_conf fc = {.loop = &h->loop,
                             .worker_exe = h->worker_exe,
                             .run_dir = h->store.run,
@@ -448,6 +457,8 @@ static enum err start(struct hive *h, struct err_info *e)
     enum err code;
     int n = 0;
 
+    /* A socket in the file system is guarded by its folder's permissions. */
+    if (!str_starts(str_c(h->o.listen), S("unix:"))) hc.token = h->o.token;
     if ((code = os_mkdirs(h->store.run, e))) return code;
     if (h->o.worker)
         snprintf(h->worker_exe, sizeof h->worker_exe, "%s", h->o.worker);
@@ -463,7 +474,8 @@ static enum err start(struct hive *h, struct err_info *e)
     return fleet_new(&h->fleet, &fc, e);
 }
 
-static void say(struct hive *h, enum err code, const struct err_info *e)
+/* False when nobody can read it. */
+static bool say(struct hive *h, enum err code, const struct err_info *e)
 {
     buf b;
 
@@ -473,8 +485,8 @@ static void say(struct hive *h, enum err code, const struct err_info *e)
     else
         buf_printf(&b, "{\"ready\":true,\"port\":%d}", http_server_port(h->http));
     puts(b.p);
-    fflush(stdout);
     buf_fini(&b);
+    return fflush(stdout) == 0;
 }
 
 static void print_help(const struct opt_spec *spec)
@@ -514,8 +526,9 @@ enum err hive_main(int argc, char **argv, struct err_info *e)
     uv_signal_start(&h.term, on_signal, SIGTERM);
     uv_signal_start(&h.intr, on_signal, SIGINT);
     code = start(&h, e);
-    say(&h, code, e);
-    if (code)
+    if (!say(&h, code, e) && h.o.with_parent)
+        stop(&h, 0); /* the parent died before os_die_with_parent() could notice */
+    else if (code)
         stop(&h, 0);
     else
         log_ev(LOG_LISTEN, "address", h.o.listen);

@@ -123,6 +123,7 @@ static void on_done(struct http_call *c, enum err code, const char *text)
     bool (*failed)(struct http_req *, int, enum err, const char *, void *) = y->conf.failed;
     void *owner = y->conf.owner;
 
+    if (code && y->conf.broke) y->conf.broke(owner);
     y->r = NULL;
     r->gone = NULL;
     if (http_begun(r)) {

@@ -23,6 +23,8 @@ struct relay_conf {
      * to the client: true means that the owner has the request back. NULL: never. */
     bool (*failed)(struct http_req *r, int status, enum err code, const char *text, void *owner);
     bool (*retry)(int status);
+    /* The peer broke off or never answered; comes before the others. */
+    void (*broke)(void *owner);
     /* Always the last call: the relay is over and the request is gone, unless `failed` took it
      * back. */
     void (*done)(void *owner);

@@ -14,8 +14,9 @@
 #include "base/os.h"
 #include "net/relay.h"
 
-#define PLACES 128 /* remembered models */
-#define TRIES  2
+#define PLACES      128 /* remembered models */
+#define TRIES       3
+#define PATIENCE_NS ((uint64_t)10 * 1000000000u) /* for a hive that restarts */
 
 struct place {
     char model[256];
@@ -30,6 +31,7 @@ struct gateway {
     struct place places[PLACES];
     struct gateway_counts counts;
     uint64_t clock, last_ns;
+    struct trip *parked; /* wait for the hive, latest first */
 };
 
 struct trip { /* one request under way; lives in the heap until the relay is done */
@@ -40,6 +42,9 @@ struct trip { /* one request under way; lives in the heap until the relay is don
     char keep_alive[32];
     uint32_t worker;
     int tries;
+    struct trip *next; /* of the parked ones */
+    bool parked;
+    uint64_t parked_ns;
 };
 
 static void send_on(struct trip *t);
@@ -83,8 +88,20 @@ static void forget(struct gateway *g, uint32_t worker)
 
 /* ---- one request ---- */
 
+static void unpark(struct trip *t)
+{
+    struct trip **at = &t->g->parked;
+
+    if (!t->parked) return;
+    while (*at != t)
+        at = &(*at)->next;
+    *at = t->next;
+    t->parked = false;
+}
+
 static void trip_end(struct trip *t)
 {
+    unpark(t);
     t->g->counts.active--;
     t->g->last_ns = os_now_ns();
     mem_free(t);
@@ -129,6 +146,16 @@ static void fail_with_reply(struct trip *t, int status, str body)
     fail(t, code, text);
 }
 
+static void park(struct trip *t)
+{
+    t->r->owner = t;
+    t->r->gone = on_gone;
+    t->parked = true;
+    t->parked_ns = os_now_ns();
+    t->next = t->g->parked;
+    t->g->parked = t;
+}
+
 static void on_worker(int status, str body, enum err code, void *owner)
 {
     struct trip *t = owner;
@@ -137,6 +164,10 @@ static void on_worker(int status, str body, enum err code, void *owner)
     int64_t id = 0;
 
     t->ask = NULL;
+    if (code && ++t->tries < TRIES) {
+        park(t);
+        return;
+    }
     if (code) {
         fail(t, ERR_UNAVAILABLE, "this machine's hive cannot be reached; it is being restarted");
         return;
@@ -162,6 +193,10 @@ static void ask_worker(struct trip *t)
     struct jsonw w;
     buf b;
 
+    if (!upstream_ready(t->g->up)) {
+        park(t);
+        return;
+    }
     buf_init(&b, KIB(16));
     jsonw_init(&w, &b);
     jsonw_obj(&w);
@@ -175,8 +210,30 @@ static void ask_worker(struct trip *t)
     t->r->gone = on_gone;
     t->ask = upstream_ask(t->g->up, S("POST"), S("/v1/workers"), buf_view(&b), on_worker, t);
     buf_fini(&b);
-    if (!t->ask)
-        fail(t, ERR_UNAVAILABLE, "this machine's hive is not ready; try again in a moment");
+    if (!t->ask) fail(t, ERR_UNAVAILABLE, "this machine's hive takes no more connections");
+}
+
+void gateway_wake(struct gateway *g)
+{
+    struct trip *list = g->parked, *next;
+
+    g->parked = NULL;
+    for (struct trip *t = list; t; t = next) {
+        next = t->next;
+        t->parked = false;
+        ask_worker(t);
+    }
+}
+
+void gateway_tick(struct gateway *g)
+{
+    struct trip *next;
+
+    for (struct trip *t = g->parked; t; t = next) {
+        next = t->next;
+        if (os_now_ns() - t->parked_ns > PATIENCE_NS)
+            fail(t, ERR_UNAVAILABLE, "this machine's hive does not answer; try again in a moment");
+    }
 }
 
 /* What a second try may mend: the worker has gone, or never answered. */
@@ -221,9 +278,13 @@ static void send_on(struct trip *t)
         .owner = t,
     };
 
+    if (!rc.to) {
+        ask_worker(t);
+        return;
+    }
     t->tries++;
     if (t->tries < TRIES) rc.retry = worth_retry;
-    if (!rc.to || !relay_start(t->r, t->g->loop, &rc))
+    if (!relay_start(t->r, t->g->loop, &rc))
         fail(t, ERR_UNAVAILABLE, "this machine's hive takes no more connections");
 }
 

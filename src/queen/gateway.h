@@ -25,6 +25,10 @@ void gateway_free(struct gateway *g); /* no request may be under way */
 
 /* The two OpenAI endpoints. `paths`: a model may be named by an absolute path. */
 void gateway_serve(struct gateway *g, struct http_req *r, enum openai_kind kind, bool paths);
+/* The hive is there again: requests that waited for it go on. */
+void gateway_wake(struct gateway *g);
+/* Called about every second: requests that waited too long for a hive are refused. */
+void gateway_tick(struct gateway *g);
 struct gateway_counts gateway_counts(const struct gateway *g);
 uint64_t gateway_last_ns(const struct gateway *g); /* when the last request began or ended */
 

@@ -38,7 +38,7 @@ struct queen {
     struct upstream *up;
     struct gateway *gateway;
     char exe[STORE_PATH_MAX], socket[STORE_PATH_MAX];
-    char arg_text[6][STORE_PATH_MAX];
+    char arg_text[8][STORE_PATH_MAX];
     const char *hive_args[ROW_ARGS];
     uint64_t started_ns;
     bool stopping, loopback;
@@ -250,8 +250,20 @@ static void h_workers(struct http_req *r, void *owner)
     ask_hive(owner, r, S("/v1/status"), S(""), pass_on);
 }
 
+/* A page of a foreign site may send simple requests here without being asked. Reading a reply is
+ * refused to it anyway; what changes something is refused outright. */
+static bool from_foreign_page(struct http_req *r)
+{
+    str origin = http_header(r, "Origin"), host = http_header(r, "Host");
+
+    if (origin.n == 0 || (origin.n >= host.n && str_ends(origin, host))) return false;
+    http_error(r, ERR_ACCESS, "pages of other sites may not do this");
+    return true;
+}
+
 static void h_load(struct http_req *r, void *owner)
 {
+    if (from_foreign_page(r)) return;
     ask_hive(owner, r, S("/v1/workers"), S(""), pass_on);
 }
 
@@ -326,6 +338,7 @@ static void h_shutdown(struct http_req *r, void *owner)
 {
     struct queen *q = owner;
 
+    if (from_foreign_page(r)) return;
     if (!q->loopback) {
         http_error(r, ERR_ACCESS,
                    "a queen that listens off loopback is stopped on its own machine");
@@ -396,6 +409,7 @@ static void on_tick(uv_timer_t *t)
     struct queen *q = t->data;
     uint64_t idle = os_now_ns() - gateway_last_ns(q->gateway);
 
+    gateway_tick(q->gateway);
     if (q->o.idle_exit < 0 || upstream_workers(q->up) || gateway_counts(q->gateway).active) return;
     if (idle > (uint64_t)q->o.idle_exit * 1000000u) stop(q, 0);
 }
@@ -419,6 +433,7 @@ static void hive_args(struct queen *q)
     hive_arg(q, &n, "keep-alive", q->o.keep_alive);
     hive_arg(q, &n, "log-level", q->o.log_level);
     if (q->o.worker) hive_arg(q, &n, "worker", q->o.worker);
+    if (!q->loopback) q->hive_args[n++] = "--names-only";
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) {
         if (ints[i].v == 0) continue;
         snprintf(num, sizeof num, "%lld", (long long)ints[i].v);
@@ -426,12 +441,23 @@ static void hive_args(struct queen *q)
     }
 }
 
+static void on_upstream_changed(void *owner)
+{
+    struct queen *q = owner;
+
+    if (q->gateway && upstream_ready(q->up)) gateway_wake(q->gateway);
+}
+
 static enum err start(struct queen *q, struct err_info *e)
 {
     struct http_conf hc = {
         .name = "rbee/" RBEE_VERSION, .routes = routes, .owner = q, .token = q->o.token};
-    struct upstream_conf uc = {
-        .loop = &q->loop, .exe = q->exe, .socket = q->socket, .hive_args = q->hive_args};
+    struct upstream_conf uc = {.loop = &q->loop,
+                               .exe = q->exe,
+                               .socket = q->socket,
+                               .hive_args = q->hive_args,
+                               .changed = on_upstream_changed,
+                               .owner = q};
     char dir[STORE_PATH_MAX - 64];
     enum err code;
 
@@ -480,7 +506,7 @@ static enum err run(struct queen *q, struct err_info *e)
         snprintf(port, sizeof port, "%d", http_server_port(q->http));
         log_ev(LOG_LISTEN, "host", q->o.host, "port", port);
         printf("{\"ready\":true,\"port\":%s}\n", port);
-        fflush(stdout);
+        if (fflush(stdout) && q->o.with_parent) stop(q, 0); /* the parent is gone already */
         uv_timer_start(&q->tick, on_tick, TICK_MS, TICK_MS);
     }
     uv_run(&q->loop, UV_RUN_DEFAULT);

@@ -11,7 +11,8 @@
 
 #define TICK_MS    1000
 #define LOST_NS    ((uint64_t)3 * 1000000000u)
-#define RESTART_MS 500
+#define RESTART_MS 500 /* after a life shorter than BRIEF_NS; else at once */
+#define BRIEF_NS   ((uint64_t)5 * 1000000000u)
 #define ARGS_MAX   32
 
 struct upstream {
@@ -24,7 +25,7 @@ struct upstream {
     buf line;
     struct http_client *client;
     unsigned epoch, n_workers;
-    uint64_t heard_ns;
+    uint64_t heard_ns, born_ns;
     struct upstream_ask *asking;
     buf status;
     void (*closed)(void *owner);
@@ -180,7 +181,8 @@ static void on_child_closed(uv_handle_t *h)
     if (u->closing)
         close_own(u);
     else
-        uv_timer_start(&u->restart, on_restart, RESTART_MS, 0);
+        uv_timer_start(&u->restart, on_restart,
+                       os_now_ns() - u->born_ns < BRIEF_NS ? RESTART_MS : 0, 0);
 }
 
 static void drop_client(struct upstream *u)
@@ -279,6 +281,7 @@ static void start_child(struct upstream *u)
         args[n++] = (char *)(uintptr_t)u->conf.hive_args[i];
     args[n] = NULL;
     u->exited = false;
+    u->born_ns = os_now_ns();
     buf_clear(&u->line);
     uv_pipe_init(u->conf.loop, &u->out, 0);
     u->out.data = u->process.data = u;

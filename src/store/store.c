@@ -132,29 +132,32 @@ static enum err resolve_path(str name, char out[STORE_PATH_MAX], struct err_info
     return ERR_OK;
 }
 
-enum err store_resolve(const struct store *s, str name, char out[STORE_PATH_MAX],
-                       struct err_info *e)
+enum err store_find(const struct store *s, str name, char out[STORE_PATH_MAX], struct err_info *e)
 {
+    static const char *const ends[] = {"", ".gguf"};
     char path[STORE_PATH_MAX];
 
-    if (name_ok(name)) {
-        for (int i = 0; i < s->n_roots; i++) {
-            static const char *const ends[] = {"", ".gguf"};
+    for (int i = 0; i < s->n_roots && name_ok(name); i++) {
+        for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++) {
+            int n = snprintf(path, sizeof path, "%s/%.*s%s", s->roots[i], STR(name), ends[k]);
 
-            for (size_t k = 0; k < 2; k++) {
-                int n = snprintf(path, sizeof path, "%s/%.*s%s", s->roots[i], STR(name), ends[k]);
-
-                if (n < 0 || n >= (int)sizeof path || !exists(path) || is_dir(path)) continue;
-                if (!realpath(path, out)) return err_errno(e, errno, "open the model", path);
-                return ERR_OK;
-            }
+            if (n < 0 || n >= (int)sizeof path || !exists(path) || is_dir(path)) continue;
+            if (!realpath(path, out)) return err_errno(e, errno, "open the model", path);
+            return ERR_OK;
         }
     }
-    if (looks_like_path(name)) return resolve_path(name, out, e);
     return ERR_FAIL(e, NOMODEL,
                     "no model '%.*s' here; `rbee ls` lists what there is, and a path to a .gguf "
                     "file works too",
                     STR(str_sub(name, 0, 200)));
+}
+
+enum err store_resolve(const struct store *s, str name, char out[STORE_PATH_MAX],
+                       struct err_info *e)
+{
+    enum err code = store_find(s, name, out, e);
+
+    return code == ERR_NOMODEL && looks_like_path(name) ? resolve_path(name, out, e) : code;
 }
 
 str store_name_of(const struct store *s, str path)
@@ -175,6 +178,15 @@ str store_name_of(const struct store *s, str path)
 cut:
     if (str_ends(path, S(".gguf"))) path.n -= 5;
     return path;
+}
+
+enum err store_blame(const char *path, struct err_info *e)
+{
+    char text[ERR_TEXT_MAX];
+
+    if (str_find(str_c(e->text), str_c(path), 0) != SIZE_MAX) return e->code;
+    snprintf(text, sizeof text, "%s", e->text);
+    return err_fail(e, e->code, e->file, e->line, "%.300s: %s", path, text);
 }
 
 /* ---- models ---- */
@@ -202,6 +214,7 @@ enum err store_inspect(const struct store *s, struct arena *a, const char *path,
     out->bytes = g.file_bytes;
     arena_init(&tmp, LIMIT_GGUF_ARENA);
     if ((code = meta_from_gguf(&m, &tmp, &g, e))) {
+        code = store_blame(path, e);
         out->problem = arena_str(a, str_c(e->text));
         out->problem_code = code;
     } else {

@@ -27,8 +27,12 @@ struct store {
 /* Works out the directories; creates none. */
 MUST_CHECK enum err store_init(struct store *s, struct err_info *e);
 
-/* The absolute path of the file that `name` means, NUL-terminated in `out`. ERR_NOMODEL says what
- * to do. Whether the file is a model is for others to find out. */
+/* The absolute path of the model of that name below the roots; never one that a path was given for.
+ */
+MUST_CHECK enum err store_find(const struct store *s, str name, char out[STORE_PATH_MAX],
+                               struct err_info *e);
+/* The absolute path of the file that `name` means, be it a name or a path, NUL-terminated in `out`.
+ * ERR_NOMODEL says what to do. Whether the file is a model is for others to find out. */
 MUST_CHECK enum err store_resolve(const struct store *s, str name, char out[STORE_PATH_MAX],
                                   struct err_info *e);
 /* The name under which a path is known: relative to its root without ".gguf", else the file's own
@@ -48,6 +52,8 @@ struct store_model {
     enum err problem_code;
 };
 
+/* Puts the file's path before the text of *e where the text does not name it; returns e->code. */
+enum err store_blame(const char *path, struct err_info *e);
 /* Every model below the roots, sorted by name; headers are read. At most LIMIT_STORE_MODELS. */
 MUST_CHECK enum err store_list(const struct store *s, struct arena *a, struct store_model **out,
                                size_t *n, struct err_info *e);

@@ -28,6 +28,7 @@ struct reply {
     struct openai_usage usage;
     struct choice *choices;
     int n_choices, n_done;
+    uint64_t said_ns; /* when the client last got a byte */
     bool failed;
 };
 
@@ -71,6 +72,18 @@ void reply_cancel_all(struct reply_model *m)
         cancel(rp);
 }
 
+void reply_tick(struct reply_model *m)
+{
+    uint64_t now = os_now_ns();
+
+    for (struct reply *rp = m->live; rp; rp = rp->next) {
+        if (!rp->http || !rp->req.stream || now - rp->said_ns < REPLY_SILENCE_NS) continue;
+        rp->said_ns = now;
+        if (!http_begun(rp->http)) http_sse_begin(rp->http);
+        http_sse_comment(rp->http, S("working"));
+    }
+}
+
 /* ---- from the engine ---- */
 
 static void piece(const struct tok *t, int32_t id, buf *out)
@@ -112,6 +125,7 @@ static void send_piece(struct choice *c, const char *finish)
     http_sse_data(rp->http, buf_view(&b));
     buf_fini(&b);
     c->begun = true;
+    rp->said_ns = os_now_ns();
     buf_clear(&c->text);
     openai_logprobs_clear(&c->logprobs);
 }
@@ -338,6 +352,7 @@ static struct reply *reply_new(struct reply_model *m, struct http_req *r, enum o
     arena_init(&rp->arena, LIMIT_REQ_ARENA);
     rp->m = m;
     rp->http = r;
+    rp->said_ns = os_now_ns();
     if (os_random(&noise, sizeof noise, NULL)) noise = os_now_ns();
     rp->head = (struct openai_head){
         .kind = kind,

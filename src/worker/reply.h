@@ -26,6 +26,10 @@ struct reply_model { /* what a request needs of the model; borrowed */
 void reply_start(struct reply_model *m, struct http_req *r, enum openai_kind kind);
 /* An event from the engine (the job's owner is a choice of a reply). */
 void reply_on_msg(const struct chan_msg *msg, void *owner);
+/* Called about every second: a streamed reply that was silent for REPLY_SILENCE_NS begins, if it
+ * has not, and gets a comment, so that nobody on the way takes a long prompt for a dead peer. */
+#define REPLY_SILENCE_NS ((uint64_t)10 * 1000000000u)
+void reply_tick(struct reply_model *m);
 /* Cancels every job under way (shutdown). */
 void reply_cancel_all(struct reply_model *m);
 

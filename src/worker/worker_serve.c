@@ -30,6 +30,7 @@ struct serve {
     uv_loop_t loop;
     uv_async_t wake;
     uv_signal_t term, intr;
+    uv_timer_t tick;
     struct http_server *http;
     struct host *host;
     struct chat *chat;
@@ -38,6 +39,7 @@ struct serve {
     bool stopping;
 };
 
+#define TICK_MS 1000
 /* A step longer than this means that the engine is stuck: even a full batch on a slow core ends
  * sooner. */
 #define STALL_NS ((uint64_t)60 * 1000000000u)
@@ -195,6 +197,11 @@ static void on_wake(uv_async_t *a)
     host_drain(s->host, reply_on_msg, NULL);
 }
 
+static void on_tick(uv_timer_t *t)
+{
+    reply_tick(&((struct serve *)t->data)->model);
+}
+
 static void on_closed(void *owner)
 {
     struct serve *s = owner;
@@ -203,6 +210,7 @@ static void on_closed(void *owner)
     uv_close((uv_handle_t *)&s->wake, NULL);
     uv_close((uv_handle_t *)&s->term, NULL);
     uv_close((uv_handle_t *)&s->intr, NULL);
+    uv_close((uv_handle_t *)&s->tick, NULL);
 }
 
 static void on_signal(uv_signal_t *sig, int signum)
@@ -250,8 +258,10 @@ static enum err load(struct serve *s, struct err_info *e)
     return ERR_OK;
 }
 
-static void say_ready(struct serve *s)
+/* False when nobody can read it. */
+static bool say_ready(struct serve *s)
 {
+    bool heard;
     buf b;
 
     buf_init(&b, KIB(64));
@@ -259,10 +269,11 @@ static void say_ready(struct serve *s)
     write_info(s, &b);
     buf_c(&b, "}\n");
     fwrite(b.p, 1, b.n, stdout);
-    fflush(stdout);
+    heard = fflush(stdout) == 0;
     buf_fini(&b);
     log_ev(LOG_MODEL_READY, "model", s->o.name, "listen", s->o.listen, "backend",
            engine_describe(host_engine(s->host)));
+    return heard;
 }
 
 static enum err start(struct serve *s, struct err_info *e)
@@ -270,15 +281,18 @@ static enum err start(struct serve *s, struct err_info *e)
     struct http_conf hc = {.name = "rbee-worker/" RBEE_VERSION, .routes = routes, .owner = s};
     enum err code;
 
-    s->wake.data = s->term.data = s->intr.data = s;
+    s->wake.data = s->term.data = s->intr.data = s->tick.data = s;
     if (uv_async_init(&s->loop, &s->wake, on_wake)) return ERR_FAIL(e, INTERNAL, "no event loop");
     uv_signal_init(&s->loop, &s->term);
     uv_signal_init(&s->loop, &s->intr);
+    uv_timer_init(&s->loop, &s->tick);
     uv_signal_start(&s->term, on_signal, SIGTERM);
     uv_signal_start(&s->intr, on_signal, SIGINT);
     if ((code = http_server_new(&s->http, &s->loop, &hc, e))) return code;
     if ((code = address_listen(s->http, s->o.listen, e))) return code;
-    return load(s, e);
+    if ((code = load(s, e))) return code;
+    uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
+    return ERR_OK;
 }
 
 /* Runs what is left of the loop so that every handle is closed before it goes. */
@@ -324,8 +338,8 @@ enum err worker_serve(const struct worker_kind *kind, int argc, char **argv, str
         fflush(stdout);
         buf_fini(&b);
         if (!s.http && s.wake.data) on_closed(&s);
-    } else {
-        say_ready(&s);
+    } else if (say_ready(&s) || !s.o.with_parent) {
+        /* Otherwise the parent died before os_die_with_parent() could notice. */
         uv_run(&s.loop, UV_RUN_DEFAULT);
     }
     run_down(&s);

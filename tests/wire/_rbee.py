@@ -116,6 +116,11 @@ def _end_all():
         if p.poll() is None:
             p.kill()
             p.wait()
+    for pid in processes():  # what a command started in the background
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     if _own_home:
         shutil.rmtree(_own_home, ignore_errors=True)
 
