@@ -41,7 +41,7 @@ struct run {
 
 /* The per-thread area of the panel path; the strip follows. */
 struct own {
-    float o[MAT_STRIP][2 * MAT_UNIT];
+    _Alignas(64) float o[MAT_STRIP][2 * MAT_UNIT];
     float t[2 * MAT_UNIT][MAT_STRIP];
 };
 
@@ -149,7 +149,7 @@ static size_t own_bytes(uint64_t n, uint64_t cols)
         uint64_t tile = MAT_TILE * strip_row_bytes(a, cols);
         most = tile > most ? tile : most;
     }
-    return sizeof(struct own) + (most > STRIP_BYTES ? most : STRIP_BYTES);
+    return sizeof(struct own) + CEIL(most > STRIP_BYTES ? most : STRIP_BYTES, ALIGN) * ALIGN;
 }
 
 size_t mat_scratch_bytes(uint64_t n, uint64_t cols, uint64_t max_rows, uint32_t n_threads)

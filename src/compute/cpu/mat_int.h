@@ -52,37 +52,37 @@ enum mat_act { MAT_ACT_NONE, MAT_ACT_F32, MAT_ACT_Q32, MAT_ACT_Q256, MAT_ACT_COU
 /* 128 values: the first halves of four blocks of 32, then their second halves, as 4-bit blocks
  * unpack. */
 struct mat_q32 {
-    int8_t q[128];
+    _Alignas(64) int8_t q[128];
     float d[16];      /* scale of block i at 4i..4i+3 */
     int32_t nsum[16]; /* -sum of lane l: q[4l..4l+3] + q[64+4l..64+4l+3] */
 };
 
 struct mat_q256 {
-    int8_t q[256];
+    _Alignas(64) int8_t q[256];
     int16_t nsum[16]; /* -sum of 16 values */
     float d;
     float pad[7];
 };
 
 struct mat_panel {
-    int8_t q[MAT_CHUNK / 4][4 * MAT_UNIT]; /* [k/4][column][4] */
-    float d[8][MAT_UNIT];                  /* per 32 values; only d[0] for scales per 256 */
-    int32_t nsum[16][MAT_UNIT];            /* per 16 values */
+    _Alignas(64) int8_t q[MAT_CHUNK / 4][4 * MAT_UNIT]; /* [k/4][column][4] */
+    float d[8][MAT_UNIT];       /* per 32 values; only d[0] for scales per 256 */
+    int32_t nsum[16][MAT_UNIT]; /* per 16 values */
 };
 
 struct mat_fpanel {
-    float x[MAT_FCHUNK][MAT_UNIT];
+    _Alignas(64) float x[MAT_FCHUNK][MAT_UNIT];
 };
 
 /* One row of a strip over one chunk of k, in natural order. */
 struct mat_piece {
-    uint8_t q[MAT_CHUNK];
+    _Alignas(64) uint8_t q[MAT_CHUNK];
     float d[16]; /* per 16 values; both halves of a block of 32 hold its scale */
     float m[16];
 };
 
 struct mat_fpiece {
-    float w[MAT_FCHUNK];
+    _Alignas(64) float w[MAT_FCHUNK];
 };
 
 /* The panels of one or two neighbouring units over one chunk. */
