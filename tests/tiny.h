@@ -41,7 +41,7 @@ struct tiny_tensor {
 static void tiny_put(buf *b, uint64_t v, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++)
-        buf_ch(b, i < 8 ? (char)(v >> (8 * i)) : 0);
+        buf_ch(b, (char)(i < 8 ? v >> (8 * i) : 0));
 }
 
 static void tiny_name(buf *b, const char *s)

@@ -195,7 +195,7 @@ INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols
         stepf(t, a, i + 16, 0xffff, odd);
     }
     for (; i < a->cols; i += 16) {
-        __mmask16 m = a->cols - i >= 16 ? 0xffff : (__mmask16)((1u << (a->cols - i)) - 1);
+        __mmask16 m = (__mmask16)(a->cols - i >= 16 ? 0xffffu : (1u << (a->cols - i)) - 1);
         stepf(t, a, i, m, even);
     }
     MAT_ROWS(r, n_rows, {

@@ -68,7 +68,7 @@ INLINE void piecef(const uint8_t *w, uint32_t n, struct mat_fpiece *o, load_fn *
 {
     for (uint32_t i = 0; i < n; i += 16) {
         prefetch(w + i * bytes, 16 * (int)bytes);
-        __mmask16 m = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+        __mmask16 m = (__mmask16)(n - i >= 16 ? 0xffffu : (1u << (n - i)) - 1);
         _mm512_storeu_ps(o->w + i, load(w + i * bytes, m));
     }
 }

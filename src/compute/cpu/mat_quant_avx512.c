@@ -99,7 +99,7 @@ INLINE __m512 exp_ps(__m512 x)
 static void finish(float *y, const float *v, const float *bias, uint32_t n, enum mat_finish f)
 {
     for (uint32_t i = 0; i < n; i += 16) {
-        __mmask16 m = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+        __mmask16 m = (__mmask16)(n - i >= 16 ? 0xffffu : (1u << (n - i)) - 1);
         __m512 u = _mm512_maskz_loadu_ps(m, v + i);
         if (bias) u = _mm512_add_ps(u, _mm512_maskz_loadu_ps(m, bias + i));
         if (f != MAT_FIN_STORE) {
