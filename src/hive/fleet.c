@@ -515,10 +515,10 @@ static void on_info_done(struct http_call *c, enum err code, const char *text)
     }
     /* A worker in doubt whose socket refuses is on its way out: help it. */
     if (s->stalls < STALL_LIMIT && !(s->doubted && code && code != ERR_TIMEOUT)) return;
-    log_ev(LOG_WORKER_STALLED, "model", s->w.name);
-    s->fail_code = ERR_TIMEOUT;
-    snprintf(s->fail_text, sizeof s->fail_text,
-             "the worker of '%.200s' made no progress and was ended", s->w.name);
+    if (s->stalls >= STALL_LIMIT) log_ev(LOG_WORKER_STALLED, "model", s->w.name);
+    s->fail_code = s->stalls >= STALL_LIMIT ? ERR_TIMEOUT : ERR_CRASHED;
+    snprintf(s->fail_text, sizeof s->fail_text, "the worker of '%.200s' %s and was ended",
+             s->w.name, s->stalls >= STALL_LIMIT ? "made no progress" : "broke off a request");
     kill_worker(s, SIGKILL);
 }
 

@@ -16,6 +16,7 @@
 #include "net/address.h"
 #include "net/relay.h"
 #include "proto/openai.h"
+#include "store/config.h"
 
 struct hive_opts {
     const char *listen, *token, *log_level, *worker;
@@ -32,7 +33,7 @@ struct hive {
     struct http_server *http;
     struct fleet *fleet;
     char worker_exe[STORE_PATH_MAX];
-    char arg_text[4][32];
+    char arg_text[4][32], level_text[32];
     const char *worker_args[9];
     bool stopping;
 };
@@ -372,6 +373,7 @@ static void h_relay(struct http_req *r, void *owner)
     if (keep.n && str_int(keep, &keep_ms) && keep_ms >= 0) w->keep_alive_ms = keep_ms;
     *u = (struct use){h, w->id};
     struct relay_conf rc = {.to = w->client,
+                            .peer = "the worker",
                             .target = arena_printf(r->arena, "/%.*s", STR(r->param[1])),
                             .error_event = openai_error,
                             .broke = use_broke,
@@ -469,6 +471,8 @@ static enum err start(struct hive *h, struct err_info *e)
     worker_arg(h, &n, "--ctx", h->o.ctx);
     worker_arg(h, &n, "--slots", h->o.slots);
     worker_arg(h, &n, "--threads", h->o.threads);
+    snprintf(h->level_text, sizeof h->level_text, "--log-level=%s", h->o.log_level);
+    h->worker_args[n] = h->level_text;
     if ((code = http_server_new(&h->http, &h->loop, &hc, e))) return code;
     if ((code = address_listen(h->http, h->o.listen, e))) return code;
     return fleet_new(&h->fleet, &fc, e);
@@ -509,7 +513,7 @@ enum err hive_main(int argc, char **argv, struct err_info *e)
     enum err code;
     bool help;
 
-    if ((code = opt_parse(&spec, argc, argv, &h.o, &help, e))) return code;
+    if ((code = config_parse(&spec, argc, argv, &h.o, &help, e))) return code;
     if (help) {
         print_help(&spec);
         return ERR_OK;

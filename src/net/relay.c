@@ -2,11 +2,16 @@
  *
  * Back pressure: when the client has more than HIGH bytes to take, reading from the peer is paused
  * and a timer looks every few milliseconds whether it has caught up to LOW.
+ *
+ * Of a stream of events only whole events go out, so that an error event can follow at any moment;
+ * the beginning of one waits in `tail`. Mostly pieces end where events end and nothing is copied.
  */
 #include "net/relay.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #define HIGH    ((size_t)512 * 1024)
@@ -20,6 +25,7 @@ struct relay {
     uv_timer_t timer;
     int status;
     bool events; /* the reply is an event stream */
+    buf tail;    /* of it: the beginning of an event */
     bool paused;
     bool skip; /* the reply is being dropped: the owner will retry */
 };
@@ -37,6 +43,7 @@ static void finish(struct relay *y)
     void (*done)(void *) = y->conf.done;
     void *owner = y->conf.owner;
 
+    buf_fini(&y->tail);
     uv_close((uv_handle_t *)&y->timer, on_timer_closed);
     if (done) done(owner);
 }
@@ -87,12 +94,38 @@ static void on_head(struct http_call *c, int status, const struct http_header *h
     http_begin(y->r, status, type);
 }
 
+static void pass_events(struct relay *y, str bytes)
+{
+    size_t end;
+
+    if (y->tail.n == 0 && str_ends(bytes, S("\n\n"))) {
+        http_write(y->r, bytes);
+        return;
+    }
+    buf_str(&y->tail, bytes);
+    if (y->tail.failed) { /* no event may be so large: its reader will say so */
+        http_write(y->r, buf_view(&y->tail));
+        http_write(y->r, bytes);
+        buf_clear(&y->tail);
+        return;
+    }
+    for (end = y->tail.n; end >= 2; end--) {
+        if (y->tail.p[end - 1] == '\n' && y->tail.p[end - 2] == '\n') break;
+    }
+    if (end < 2) return;
+    http_write(y->r, str_sub(buf_view(&y->tail), 0, end));
+    buf_drop(&y->tail, end);
+}
+
 static void on_body(struct http_call *c, str bytes)
 {
     struct relay *y = http_call_owner(c);
 
     if (y->skip) return;
-    http_write(y->r, bytes);
+    if (y->events)
+        pass_events(y, bytes);
+    else
+        http_write(y->r, bytes);
     /* http_write() may have closed a client that is too slow, which ends in on_gone(). */
     if (y->r && !y->paused && http_pending(y->r) > HIGH) {
         y->paused = true;
@@ -101,8 +134,21 @@ static void on_body(struct http_call *c, str bytes)
     }
 }
 
-static void break_off(struct relay *y, enum err code, const char *text)
+/* What the client is told; addresses and the like are not its business. */
+static const char *reason(const struct relay *y, enum err code, char out[ERR_TEXT_MAX])
 {
+    const char *what = code == ERR_TIMEOUT       ? "did not answer in time"
+                       : code == ERR_UNAVAILABLE ? "cannot be reached"
+                       : code == ERR_LIMIT       ? "sent a reply larger than is passed on"
+                                                 : "ended before the reply was complete";
+
+    snprintf(out, ERR_TEXT_MAX, "%s %s", y->conf.peer, what);
+    return out;
+}
+
+static void break_off(struct relay *y, enum err code)
+{
+    char text[ERR_TEXT_MAX];
     buf b;
 
     if (!y->events || !y->conf.error_event) {
@@ -110,9 +156,15 @@ static void break_off(struct relay *y, enum err code, const char *text)
         return;
     }
     buf_init(&b, 4096);
-    y->conf.error_event(&b, code, text);
+    y->conf.error_event(&b, code, reason(y, code, text));
     http_sse_data(y->r, buf_view(&b));
     buf_fini(&b);
+    http_end(y->r);
+}
+
+static void end_whole(struct relay *y)
+{
+    if (y->tail.n) http_write(y->r, buf_view(&y->tail));
     http_end(y->r);
 }
 
@@ -122,6 +174,7 @@ static void on_done(struct http_call *c, enum err code, const char *text)
     struct http_req *r = y->r;
     bool (*failed)(struct http_req *, int, enum err, const char *, void *) = y->conf.failed;
     void *owner = y->conf.owner;
+    char told[ERR_TEXT_MAX];
 
     if (code && y->conf.broke) y->conf.broke(owner);
     y->r = NULL;
@@ -129,15 +182,16 @@ static void on_done(struct http_call *c, enum err code, const char *text)
     if (http_begun(r)) {
         y->r = r;
         if (code)
-            break_off(y, code, text);
+            break_off(y, code == ERR_CANCELLED ? ERR_CRASHED : code);
         else
-            http_end(r);
+            end_whole(y);
         finish(y);
         return;
     }
+    /* A status without a reply, or a pool of connections that was closed under the call. */
+    if (code == ERR_OK || code == ERR_CANCELLED) code = ERR_UNAVAILABLE;
     if (!failed || !failed(r, y->skip ? y->status : 0, code, text ? text : "", owner))
-        http_error(r, code ? code : ERR_UNAVAILABLE, "%s",
-                   text ? text : "the worker did not answer");
+        http_error(r, code, "%s", reason(y, code, told));
     finish(y);
 }
 
@@ -160,6 +214,7 @@ bool relay_start(struct http_req *r, uv_loop_t *loop, const struct relay_conf *c
     if (!y) return false;
     y->r = r;
     y->conf = *conf;
+    buf_init(&y->tail, LIMIT_SSE_EVENT);
     r->owner = y;
     r->gone = on_gone;
     uv_timer_init(loop, &y->timer);

@@ -13,6 +13,7 @@
 
 struct relay_conf {
     struct http_client *to;
+    const char *peer;                  /* what to call it to the client: "the worker" */
     str target;                        /* on the peer; method and body are the request's own */
     int timeout_ms;                    /* to the head of the reply; 0: none */
     const struct http_header *headers; /* added to the call */

@@ -269,6 +269,7 @@ static void send_on(struct trip *t)
     struct http_header keep = {S("X-Rbee-Keep-Alive"), str_c(t->keep_alive)};
     struct relay_conf rc = {
         .to = upstream_client(t->g->up),
+        .peer = "this machine's hive",
         .target = arena_printf(t->r->arena, "/workers/%u%.*s", t->worker, STR(t->target)),
         .headers = &keep,
         .n_headers = t->keep_alive[0] ? 1 : 0,

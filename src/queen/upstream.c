@@ -105,7 +105,7 @@ static void set_ready(struct upstream *u, bool ready)
 {
     if (u->ready == ready) return;
     u->ready = ready;
-    log_ev(ready ? LOG_HIVE_CONNECTED : LOG_HIVE_LOST, "hive", "local");
+    if (ready || !u->closing) log_ev(ready ? LOG_HIVE_CONNECTED : LOG_HIVE_LOST, "hive", "local");
     if (u->conf.changed) u->conf.changed(u->conf.owner);
 }
 

@@ -258,6 +258,17 @@ static enum err load(struct serve *s, struct err_info *e)
     return ERR_OK;
 }
 
+static void say_error(enum err code, const struct err_info *e)
+{
+    buf b;
+
+    buf_init(&b, KIB(4));
+    openai_error(&b, code, e->text);
+    puts(b.p);
+    fflush(stdout);
+    buf_fini(&b);
+}
+
 /* False when nobody can read it. */
 static bool say_ready(struct serve *s)
 {
@@ -316,7 +327,10 @@ enum err worker_serve(const struct worker_kind *kind, int argc, char **argv, str
     enum err code;
     buf b;
 
-    if ((code = opt_parse(&spec, argc, argv, &s.o, &help, e))) return code;
+    if ((code = opt_parse(&spec, argc, argv, &s.o, &help, e))) {
+        say_error(code, e);
+        return code;
+    }
     if (help) {
         buf_init(&b, KIB(64));
         opt_help(&spec, &b, 80);
@@ -332,11 +346,7 @@ enum err worker_serve(const struct worker_kind *kind, int argc, char **argv, str
     signal(SIGPIPE, SIG_IGN);
     if (uv_loop_init(&s.loop)) return ERR_FAIL(e, INTERNAL, "no event loop");
     if ((code = start(&s, e))) {
-        buf_init(&b, KIB(4));
-        openai_error(&b, code, e->text);
-        puts(b.p);
-        fflush(stdout);
-        buf_fini(&b);
+        say_error(code, e);
         if (!s.http && s.wake.data) on_closed(&s);
     } else if (say_ready(&s) || !s.o.with_parent) {
         /* Otherwise the parent died before os_die_with_parent() could notice. */
