@@ -56,14 +56,14 @@ static bool loop_attr(const struct jloop *l, str name, struct jval *out)
 
 static bool method(struct jmach *m, const struct jval *v, str name, struct jval *out)
 {
-    int row = jinja_find_method(v, name);
+    const struct jbuiltin *row = jinja_find_method(v, name);
     struct jmethod *f;
 
-    if (row < 0) return false;
+    if (!row) return false;
     f = JINJA_NEW(m, struct jmethod, 1);
     if (!f) return false;
     f->self = *v;
-    f->row = (uint32_t)row;
+    f->row = row;
     *out = (struct jval){.type = JV_METHOD, .method = f};
     return true;
 }
@@ -521,50 +521,6 @@ bool jinja_args(struct jmach *m, const struct jnode *list, struct jargs *out)
     return true;
 }
 
-/* The parameter of that name as a number, from "a b c"; -1: none. */
-static int param_index(const char *params, str name)
-{
-    str rest = str_c(params);
-
-    for (int i = 0; rest.p && rest.n; i++) {
-        if (str_eq(str_cut(rest, ' ', &rest), name)) return i;
-    }
-    return -1;
-}
-
-static size_t param_count(const char *params)
-{
-    size_t n = *params != 0;
-
-    for (; *params; params++)
-        n += *params == ' ';
-    return n;
-}
-
-bool jinja_run_builtin(struct jmach *m, const struct jbuiltin *row, const struct jval *self,
-                       const struct jargs *a, struct jval *out)
-{
-    struct jval v[JINJA_PARAMS] = {{0}};
-    bool open = row->params[0] == '*';
-
-    if (!jinja_step(m, 1)) return false;
-    if (open) return row->run(m, self, v, a, out);
-    if (a->n > param_count(row->params))
-        return JFAIL(m, "%s takes at most %zu arguments, %zu are given", row->name,
-                     param_count(row->params), a->n);
-    for (size_t i = 0; i < a->n; i++)
-        v[i] = a->pos[i];
-    for (size_t i = 0; i < a->n_kw; i++) {
-        int at = param_index(row->params, a->kw[i].name);
-
-        if (at < 0) return JFAIL(m, "%s has no argument '%.*s'", row->name, STR(a->kw[i].name));
-        if (v[at].type != JV_ABSENT)
-            return JFAIL(m, "%s: argument '%.*s' is given twice", row->name, STR(a->kw[i].name));
-        v[at] = a->kw[i].v;
-    }
-    return row->run(m, self, v, a, out);
-}
-
 static bool call_object(struct jmach *m, struct jobject *o, struct jval *out)
 {
     (void)m;
@@ -578,8 +534,7 @@ bool jinja_call(struct jmach *m, const struct jval *f, const struct jargs *a, st
     switch (f->type) {
     case JV_UNDEF: return jinja_undefined(m, f);
     case JV_FUNC: return jinja_run_builtin(m, &jinja_global_table[f->i], f, a, out);
-    case JV_METHOD:
-        return jinja_run_builtin(m, &jinja_method_table[f->method->row], &f->method->self, a, out);
+    case JV_METHOD: return jinja_run_builtin(m, f->method->row, &f->method->self, a, out);
     case JV_MACRO: return jinja_run_macro(m, f->macro, a, out);
     case JV_LOOP:
         if (f->loop->again) return jinja_loop_again(m, f->loop->again, a, out);

@@ -14,21 +14,6 @@
 
 #include "base/utf8.h"
 
-static bool given(const struct jval *v)
-{
-    return v->type != JV_ABSENT && v->type != JV_NONE;
-}
-
-static bool int_arg(struct jmach *m, const struct jval *v, int64_t dflt, int64_t *out)
-{
-    *out = dflt;
-    if (!given(v)) return true;
-    if (v->type != JV_INT && v->type != JV_BOOL)
-        return JFAIL(m, "an integer is needed, not %s", jinja_type_name(v));
-    *out = v->type == JV_BOOL ? v->b : v->i;
-    return true;
-}
-
 /* ---- strings ---- */
 
 static bool case_of(struct jmach *m, const struct jval *self, enum jcase how, struct jval *out)
@@ -55,9 +40,9 @@ static JBUILTIN(f_trim)
 
     (void)a;
     if (!jinja_str(m, self, &s)) return false;
-    if (given(&v[0]) && v[0].type != JV_STR)
+    if (jinja_given(&v[0]) && v[0].type != JV_STR)
         return JFAIL(m, "trim needs a str, not %s", jinja_type_name(&v[0]));
-    *out = jinja_strip(&s, given(&v[0]) ? &v[0] : NULL, 3);
+    *out = jinja_strip(&s, jinja_given(&v[0]) ? &v[0] : NULL, 3);
     return jinja_step(m, s.n / 32);
 }
 
@@ -84,7 +69,7 @@ static JBUILTIN(f_replace)
 
     (void)a;
     return jinja_str(m, self, &s) && jinja_str(m, &v[0], &old) && jinja_str(m, &v[1], &by) &&
-           int_arg(m, &v[2], -1, &count) && jinja_replace(m, &s, &old, &by, count, out);
+           jinja_want_int(m, &v[2], -1, &count) && jinja_replace(m, &s, &old, &by, count, out);
 }
 
 static JBUILTIN(f_escape)
@@ -161,7 +146,7 @@ static JBUILTIN(f_indent)
     (void)a;
     if (!jinja_str(m, self, &s)) return false;
     if (pad.type != JV_STR) {
-        if (!int_arg(m, &v[0], 4, &width) ||
+        if (!jinja_want_int(m, &v[0], 4, &width) ||
             !jinja_binary(m, '*', &(struct jval){.type = JV_STR, .p = " ", .n = 1},
                           &(struct jval){.type = JV_INT, .i = width}, &pad))
             return false;
@@ -184,8 +169,8 @@ static JBUILTIN(f_truncate)
     int64_t length, leeway, n, keep;
 
     (void)a;
-    if (!jinja_str(m, self, &s) || !int_arg(m, &v[0], 255, &length) ||
-        !int_arg(m, &v[3], 5, &leeway))
+    if (!jinja_str(m, self, &s) || !jinja_want_int(m, &v[0], 255, &length) ||
+        !jinja_want_int(m, &v[3], 5, &leeway))
         return false;
     n = (int64_t)jinja_chars(jinja_view(&s));
     if (length < 0 || leeway < 0 || n - leeway <= length) {
@@ -212,10 +197,9 @@ static JBUILTIN(f_center)
     struct jval s;
 
     (void)a;
-    if (!given(&v[0])) v[0] = jinja_int(80);
+    if (!jinja_given(&v[0])) v[0] = jinja_int(80);
     if (!jinja_str(m, self, &s)) return false;
-    return jinja_run_builtin(m, &jinja_method_table[jinja_find_method(&s, S("center"))], &s, &args,
-                             out);
+    return jinja_run_builtin(m, jinja_find_method(&s, S("center")), &s, &args, out);
 }
 
 static JBUILTIN(f_wordcount)
@@ -410,7 +394,7 @@ static JBUILTIN(f_int)
     bool good = false;
 
     (void)a;
-    if (!int_arg(m, &v[1], 10, &base)) return false;
+    if (!jinja_want_int(m, &v[1], 10, &base)) return false;
     if (self->type == JV_STR && base != 10) {
         char text[80], *end;
         str t = str_trim(jinja_view(self));
@@ -479,10 +463,10 @@ static JBUILTIN(f_round)
     (void)a;
     if (self->type == JV_UNDEF) return jinja_undefined(m, self);
     if (!jinja_is_num(self)) return JFAIL(m, "round needs a number, not %s", jinja_type_name(self));
-    if (!int_arg(m, &v[0], 0, &digits)) return false;
+    if (!jinja_want_int(m, &v[0], 0, &digits)) return false;
     floor_it = v[1].type == JV_STR && str_eqc(jinja_view(&v[1]), "floor");
     ceil_it = v[1].type == JV_STR && str_eqc(jinja_view(&v[1]), "ceil");
-    if (given(&v[1]) && !floor_it && !ceil_it &&
+    if (jinja_given(&v[1]) && !floor_it && !ceil_it &&
         !(v[1].type == JV_STR && str_eqc(jinja_view(&v[1]), "common")))
         return JFAIL(m, "method must be common, ceil or floor");
     if (digits > 300 || digits < -300) return JFAIL(m, "round to %lld digits", (long long)digits);
@@ -525,7 +509,7 @@ static JBUILTIN(f_attr)
     if (v[0].type != JV_STR) return JFAIL(m, "attr needs a name");
     /* Keys are no attributes: only what `.` finds before it looks for keys. */
     if (self->type == JV_DICT) {
-        if (jinja_find_method(self, jinja_view(&v[0])) < 0) {
+        if (!jinja_find_method(self, jinja_view(&v[0]))) {
             *out = jinja_undef(jinja_view(&v[0]), JV_DICT);
             return true;
         }
@@ -557,14 +541,14 @@ static JBUILTIN(f_tojson)
     (void)a;
     style.ascii = jinja_truth(&v[0]);
     style.sort = jinja_truth(&v[3]);
-    if (!int_arg(m, &v[1], -1, &style.indent)) return false;
+    if (!jinja_want_int(m, &v[1], -1, &style.indent)) return false;
     if (style.indent > 64) return JFAIL(m, "tojson: an indent of %lld", (long long)style.indent);
-    if (given(&v[1]) && style.indent < 0) style.indent = 0;
+    if (jinja_given(&v[1]) && style.indent < 0) style.indent = 0;
     if (style.indent >= 0) {
         style.item_sep = ",";
         style.item_n = 1;
     }
-    if (given(&v[2]) && !separators(m, &v[2], &style)) return false;
+    if (jinja_given(&v[2]) && !separators(m, &v[2], &style)) return false;
     if (!jinja_tojson(&b, self, &style, 0)) return false;
     *out = jinja_built(&b);
     return true;
@@ -623,12 +607,3 @@ const struct jbuiltin jinja_filter_table[] = {
     {.name = "wordcount", .params = "", .run = f_wordcount},
     {.name = NULL},
 };
-
-bool jinja_run_filter(struct jmach *m, str name, const struct jval *v, const struct jargs *a,
-                      struct jval *out)
-{
-    int row = jinja_find_builtin(jinja_filter_table, name);
-
-    if (row < 0) return JFAIL(m, "no filter named '%.*s'", STR(name));
-    return jinja_run_builtin(m, &jinja_filter_table[row], v, a, out);
-}

@@ -9,18 +9,6 @@
 
 #include <string.h>
 
-static bool given(const struct jval *v)
-{
-    return v->type != JV_ABSENT && v->type != JV_NONE;
-}
-
-static bool int_arg(struct jmach *m, const struct jval *v, int64_t *out)
-{
-    if (v->type != JV_INT) return JFAIL(m, "an integer is needed, not %s", jinja_type_name(v));
-    *out = v->i;
-    return true;
-}
-
 /* The member of `item` by a dotted path or an index; `item` itself without one. */
 static bool member(struct jmach *m, const struct jval *item, const struct jval *path,
                    struct jval *out)
@@ -29,7 +17,7 @@ static bool member(struct jmach *m, const struct jval *item, const struct jval *
     int64_t i;
 
     *out = *item;
-    if (!given(path)) return true;
+    if (!jinja_given(path)) return true;
     if (path->type == JV_INT) return jinja_subscript(m, item, path, out);
     if (path->type != JV_STR) return JFAIL(m, "an attribute is a name or an index");
     while (rest.p) {
@@ -155,8 +143,7 @@ JBUILTIN(jinja_seq_items)
     if (self->type == JV_UNDEF) return jinja_list(m, JV_LIST, 0, out);
     if (self->type != JV_DICT)
         return JFAIL(m, "items needs a mapping, not %s", jinja_type_name(self));
-    return jinja_run_builtin(m, &jinja_method_table[jinja_find_method(self, S("items"))], self,
-                             &none, out);
+    return jinja_run_builtin(m, jinja_find_method(self, S("items")), self, &none, out);
 }
 
 /* ---- sorting ---- */
@@ -236,7 +223,7 @@ JBUILTIN(jinja_seq_dictsort)
 {
     struct jval column = jinja_int(0);
 
-    if (given(&v[1])) {
+    if (jinja_given(&v[1])) {
         if (v[1].type != JV_STR ||
             (!str_eqc(jinja_view(&v[1]), "key") && !str_eqc(jinja_view(&v[1]), "value")))
             return JFAIL(m, "you can only sort by either 'key' or 'value'");
@@ -306,7 +293,7 @@ JBUILTIN(jinja_seq_groupby)
     bool exact = jinja_truth(&v[2]), same;
 
     (void)a;
-    if (!given(&v[0])) return JFAIL(m, "groupby needs an attribute");
+    if (!jinja_given(&v[0])) return JFAIL(m, "groupby needs an attribute");
     if (!copy_list(m, self, &sorted)) return false;
     struct jval *keys = JINJA_NEW(m, struct jval, sorted.list->n);
     if (!keys) return false;
@@ -372,7 +359,7 @@ JBUILTIN(jinja_seq_map)
         else if (str_eqc(a->kw[i].name, "default"))
             dflt = a->kw[i].v;
     }
-    if (a->n == 0 && !given(&path)) return JFAIL(m, "map needs a filter or an attribute");
+    if (a->n == 0 && !jinja_given(&path)) return JFAIL(m, "map needs a filter or an attribute");
     if (a->n && a->pos[0].type != JV_STR) return JFAIL(m, "map needs the name of a filter");
     if (a->n) rest = args_from(a, 1);
     for (size_t i = 0; i < n; i++) {
@@ -464,7 +451,7 @@ JBUILTIN(jinja_seq_batch)
     size_t n;
 
     (void)a;
-    if (!int_arg(m, &v[0], &width) || !jinja_items(m, self, &items, &n) ||
+    if (!jinja_want_int(m, &v[0], 0, &width) || !jinja_items(m, self, &items, &n) ||
         !jinja_list(m, JV_LIST, 0, out))
         return false;
     if (width <= 0 || width > 1000000) return JFAIL(m, "batch needs a positive number");
@@ -474,7 +461,7 @@ JBUILTIN(jinja_seq_batch)
             return false;
         if (!jinja_step(m, 1) || !jinja_push(m, row.list, items[i])) return false;
     }
-    while (n && given(&v[1]) && row.list->n < (size_t)width) {
+    while (n && jinja_given(&v[1]) && row.list->n < (size_t)width) {
         if (!jinja_step(m, 1) || !jinja_push(m, row.list, v[1])) return false;
     }
     return true;
@@ -488,7 +475,7 @@ JBUILTIN(jinja_seq_slice)
     size_t n, each, longer, at = 0;
 
     (void)a;
-    if (!int_arg(m, &v[0], &slices) || !jinja_items(m, self, &items, &n) ||
+    if (!jinja_want_int(m, &v[0], 0, &slices) || !jinja_items(m, self, &items, &n) ||
         !jinja_list(m, JV_LIST, 0, out))
         return false;
     if (slices <= 0 || slices > 1000000) return JFAIL(m, "slice needs a positive number");
@@ -501,7 +488,8 @@ JBUILTIN(jinja_seq_slice)
         for (size_t k = 0; k < count; k++) {
             if (!jinja_push(m, row.list, items[at++])) return false;
         }
-        if (given(&v[1]) && i >= longer && longer && !jinja_push(m, row.list, v[1])) return false;
+        if (jinja_given(&v[1]) && i >= longer && longer && !jinja_push(m, row.list, v[1]))
+            return false;
         if (!jinja_push(m, out->list, row)) return false;
     }
     return true;

@@ -222,23 +222,3 @@ const struct jbuiltin jinja_test_table[] = {
     {.name = "le", .params = "other", .run = is_le},
     {.name = NULL},
 };
-
-int jinja_find_builtin(const struct jbuiltin *table, str name)
-{
-    for (int i = 0; table[i].name; i++) {
-        if (str_eqc(name, table[i].name)) return i;
-    }
-    return -1;
-}
-
-bool jinja_run_test(struct jmach *m, str name, const struct jval *v, const struct jargs *a,
-                    bool *out)
-{
-    int row = jinja_find_builtin(jinja_test_table, name);
-    struct jval yes;
-
-    if (row < 0) return JFAIL(m, "no test named '%.*s'", STR(name));
-    if (!jinja_run_builtin(m, &jinja_test_table[row], v, a, &yes)) return false;
-    *out = jinja_truth(&yes);
-    return true;
-}
