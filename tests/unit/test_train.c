@@ -87,7 +87,9 @@ struct outcome {
 
 static struct outcome train_a_little(const struct spm *s, unsigned threads)
 {
-    static int32_t ids[BATCH * WINDOW], target[BATCH * WINDOW];
+    static int32_t ids[BATCH * WINDOW], target[BATCH * WINDOW], from[BATCH * WINDOW];
+    struct feed_rows rows = {ids, target, from};
+    struct lm_batch batch = {ids, target, from};
     struct lm_shape shape = {.vocab = VOCAB,
                              .embd = 64,
                              .layers = 2,
@@ -105,8 +107,8 @@ static struct outcome train_a_little(const struct spm *s, unsigned threads)
     struct lm_acts *acts = lm_acts_new(&m, BATCH, WINDOW, team);
     feed_init(&feed, s, false);
     for (int i = 0; i < STEPS; i++) {
-        feed_windows(&feed, BATCH, WINDOW, ids, target);
-        o.last = lm_loss(&m, acts, ids, target, true);
+        feed_windows(&feed, BATCH, WINDOW, rows);
+        o.last = lm_loss(&m, acts, &batch, true);
         if (i == 0) o.first = o.last;
         lm_adam_step(&m, adam, team);
     }
@@ -136,7 +138,8 @@ static void test_run(void)
         target[i] = i == 15 ? 7 : -1;
     }
     struct lm_acts *acts = lm_acts_new(&m, 1, 16, team);
-    double batch = lm_loss(&m, acts, ids, target, false), top = 0, sum = 0;
+    double batch = lm_loss(&m, acts, &(struct lm_batch){ids, target, NULL}, false), top = 0,
+           sum = 0;
     struct lm_run *r = lm_run_new(&m, 16);
     const float *l = NULL;
     for (int i = 0; i < 16; i++)

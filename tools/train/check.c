@@ -17,14 +17,15 @@ enum { BATCH = 2, WINDOW = 72, VOCAB = 40 };
 struct check {
     struct lm m;
     struct lm_acts *acts;
-    int32_t ids[BATCH * WINDOW], target[BATCH * WINDOW];
+    int32_t ids[BATCH * WINDOW], target[BATCH * WINDOW], from[BATCH * WINDOW];
+    struct lm_batch batch;
 };
 
 static double moved(struct check *c, struct lm_slot s, const float *keep, double step)
 {
     for (size_t i = 0; i < s.rows * s.cols; i++)
         c->m.w[s.at + i] = keep[i] + (float)(step * (double)c->m.grad[s.at + i]);
-    return lm_loss(&c->m, c->acts, c->ids, c->target, false);
+    return lm_loss(&c->m, c->acts, &c->batch, false);
 }
 
 static bool group(struct check *c, struct lm_slot s, const char *name, FILE *out)
@@ -67,10 +68,12 @@ bool check_gradient(FILE *out)
         c->m.w[i] += (float)rng_unit(&r) * 0.4f - 0.2f;
     for (size_t i = 0; i < BATCH * WINDOW; i++) {
         c->ids[i] = (int32_t)rng_below(&r, VOCAB);
+        c->from[i] = i % WINDOW < 30 ? 0 : 30; /* two documents in a window */
         c->target[i] = i % 9 ? (int32_t)rng_below(&r, VOCAB) : -1;
     }
+    c->batch = (struct lm_batch){c->ids, c->target, c->from};
     c->acts = lm_acts_new(&c->m, BATCH, WINDOW, team);
-    lm_loss(&c->m, c->acts, c->ids, c->target, true);
+    lm_loss(&c->m, c->acts, &c->batch, true);
     bool good = group(c, c->m.embd, "embedding", out);
     for (size_t l = 0; l < shape.layers; l++)
         for (int p = 0; p < LM_PARTS; p++)

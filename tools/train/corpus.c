@@ -205,7 +205,7 @@ void corpus_document(uint64_t n, bool held_out, buf *out)
     for (;;) {
         g.n_vars = 0;
         g.key = 0;
-        if (corpus_chance(&g, 42))
+        if (corpus_chance(&g, 30))
             corpus_story(&g, &(struct corpus_wish){0}, out);
         else
             corpus_chat(&g, out);

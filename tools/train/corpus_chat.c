@@ -206,7 +206,7 @@ static const struct turn after_story[] = {
 
 // clang-format off
 static const struct turn turns[] = {
-    {60, NULL, NULL, story},
+    {50, NULL, NULL, story},
     {12, NULL, NULL, sum},
     {3, NULL, NULL, after},
     {2, NULL, NULL, count},
@@ -230,7 +230,7 @@ static const struct turn turns[] = {
      "I am very small, and I am still young. But I know many stories.", NULL},
     {2, "{Do you like {stories|me|animals|music}?|What do you like?|What is your favourite thing?}",
      "I like stories best of all. Would you like to hear one?", NULL},
-    {4, "My name is $uname.", "{Nice to meet you, $uname!|Hello, $uname! It is nice to meet you.|Hello, $uname! How can I help you?}", NULL},
+    {9, "My name is $uname.", "{Nice to meet you, $uname!|Hello, $uname! It is nice to meet you.|Hello, $uname! How can I help you?}", NULL},
     {3, "{I am $uname.|Hello, I am $uname.|Hi, my name is $uname.|You can call me $uname.|Hello! My name is $uname.}", "Hello, $uname! It is nice to meet you.", NULL},
     {3, "{Thank you!|Thanks!|Thank you.|Thanks a lot.|Thank you very much!|That was helpful.}", "You are welcome!", NULL},
     {3, "{Goodbye!|Bye!|Good night!|See you later.|Bye bye.|I have to go now.|See you tomorrow!}", "{Goodbye! Have a nice day.|Goodbye! Come back soon.}", NULL},
@@ -255,7 +255,7 @@ static const struct turn turns[] = {
      "{The moon is bright, the night is deep,\nand all the little birds now sleep.\nThe stars look down on field and hill,\nand all the world is calm and still.|The sun goes down, the day is done,\nthe stars come out now, one by one.\nThe wind is soft, the night is near,\nso close your eyes and have no fear.}", NULL},
     {2, "Write a {short |}poem about {x:=a cat|the cat|my cat|cats}$x.", "My little cat is soft and small,\nshe likes to sit upon the wall.\nShe sleeps all day and plays all night,\nand in the dark her eyes are bright.", NULL},
     {2, "Write a {short |}poem about {x:=the rain|rain|the spring|flowers|the sun}$x.", "The rain falls down on leaf and tree,\nit sings a little song for me.\nAnd when the sun comes out again,\nthe flowers thank the gentle rain.", NULL},
-    {3, "{Say|Say the word|Repeat the word|Repeat after me:} {x:=$uname|hello|apple|banana|goodbye|moon|yes|$bword}$x.", "$X.", NULL},
+    {8, "{Say|Say the word|Repeat the word|Repeat after me:} {x:=$uname|hello|apple|banana|goodbye|moon|yes|$bword}$x.", "$X.", NULL},
     {3, "{Yes.|Yes, please.|Yes please!|Sure.|OK.|Ok|Okay.|Go on.|Of course.}", "Very good! What would you like to hear? I can tell you a story about an animal, for example.", NULL},
     {2, "{No.|No, thank you.|No thanks.|Not now.|Maybe later.}", "That is all right. Just tell me if you need something.", NULL},
 };

@@ -302,7 +302,7 @@ void corpus_name(struct corpus_gen *g, bool girl, char *out, size_t size)
                                       "de", "si", "lo", "tha", "ne", "bri", "go", "ka"};
     static const char *const she[] = {"na", "la", "ra", "lia", "tta", "ndra", "sha", "nie", "ssa"};
     static const char *const he[] = {"n", "k", "ro", "do", "mon", "rt", "lan", "vin", "s", "bert"};
-    if (corpus_chance(g, 70)) {
+    if (corpus_chance(g, 93)) {
         snprintf(out, size, "%s", girl ? PICK(g, girls) : PICK(g, boys));
         return;
     }

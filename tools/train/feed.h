@@ -12,6 +12,11 @@
 
 #include "spm.h"
 
+/* [batch][window] each; from: where in its window the document of a token begins. */
+struct feed_rows {
+    int32_t *ids, *target, *from;
+};
+
 struct feed {
     const struct spm *spm;
     uint64_t next; /* document */
@@ -21,6 +26,6 @@ struct feed {
 
 void feed_init(struct feed *f, const struct spm *s, bool held_out);
 void feed_fini(struct feed *f);
-void feed_windows(struct feed *f, size_t batch, size_t window, int32_t *ids, int32_t *target);
+void feed_windows(struct feed *f, size_t batch, size_t window, struct feed_rows rows);
 
 #endif

@@ -63,7 +63,7 @@ void lm_init(struct lm *m, struct lm_shape s, uint64_t seed, bool train)
         m->m2 = mem_need(m->n_weights * sizeof(float));
     }
     float deep = 1.0f / sqrtf(2.0f * (float)s.layers);
-    fill(m, m->embd, 0.02f, &r);
+    fill(m, m->embd, 0.05f, &r);
     for (size_t l = 0; l < s.layers; l++)
         for (int p = 0; p < LM_PARTS; p++) {
             struct lm_slot sl = m->layer[l][p];

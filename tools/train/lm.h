@@ -50,10 +50,15 @@ struct lm_acts;
 struct lm_acts *lm_acts_new(const struct lm *m, size_t batch, size_t window, struct team *t);
 void lm_acts_free(struct lm_acts *a);
 
+struct lm_batch {
+    const int32_t *ids, *target, *from; /* [B][T] each */
+};
+
 /* Mean cross entropy in nats of target[i] given the tokens before it; ids and target are [B][T], a
- * negative target does not count. With m->grad and `backward`, adds the gradient to m->grad. */
-double lm_loss(struct lm *m, struct lm_acts *a, const int32_t *ids, const int32_t *target,
-               bool backward);
+ * negative target does not count. Row i looks back no further than position from[i] of its window
+ * (NULL: the whole window), so that documents packed together do not see each other. With m->grad
+ * and `backward`, adds the gradient to m->grad. */
+double lm_loss(struct lm *m, struct lm_acts *a, const struct lm_batch *b, bool backward);
 
 struct lm_adam {
     float rate, beta1, beta2, eps, decay, clip;

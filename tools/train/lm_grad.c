@@ -309,15 +309,19 @@ static struct head head_of(const struct heads_job *j, size_t task)
     return x;
 }
 
-static void softmax_row(float *s, size_t n, size_t width, float scale)
+/* Over s[from..n-1]; zero before and after, up to width. */
+static void softmax_row(float *row, size_t from, size_t to, size_t width, float scale)
 {
+    float *s = row + from;
+    size_t n = to - from;
+    memset(row, 0, from * sizeof *row);
     float top = lm_max(s, n);
     for (size_t i = 0; i < n; i++)
         s[i] = lm_exp((s[i] - top) * scale);
     float inv = 1.0f / lm_sum(s, n);
     for (size_t i = 0; i < n; i++)
         s[i] *= inv;
-    memset(s + n, 0, (width - n) * sizeof *s);
+    memset(row + to, 0, (width - to) * sizeof *row);
 }
 
 static void attend_task(void *arg, size_t task, unsigned thread)
@@ -325,6 +329,7 @@ static void attend_task(void *arg, size_t task, unsigned thread)
     const struct heads_job *j = arg;
     struct head x = head_of(j, task);
     struct gemm_room *room = &j->a->room[thread];
+    const int32_t *from = j->a->from ? j->a->from + x.row : NULL;
     float scale = 1.0f / sqrtf((float)x.d);
     for (size_t i = 0; i < x.t; i += LM_BLOCK) {
         size_t rows = x.t - i < LM_BLOCK ? x.t - i : LM_BLOCK, seen = i + rows;
@@ -337,7 +342,7 @@ static void attend_task(void *arg, size_t task, unsigned thread)
                                           .n = seen,
                                           .k = x.d});
         for (size_t r = 0; r < rows; r++)
-            softmax_row(p + r * x.t, i + r + 1, seen, scale);
+            softmax_row(p + r * x.t, from ? (size_t)from[i + r] : 0, i + r + 1, seen, scale);
         gemm_one(room, &(struct gemm_job){.c = j->y->att + (x.row + i) * x.q_width + x.at,
                                           .ldc = x.q_width,
                                           .a = {p, x.t, 1},
@@ -518,12 +523,12 @@ static void backward(struct lm *m, struct lm_acts *a, const int32_t *ids)
     }
 }
 
-double lm_loss(struct lm *m, struct lm_acts *a, const int32_t *ids, const int32_t *target,
-               bool back)
+double lm_loss(struct lm *m, struct lm_acts *a, const struct lm_batch *b, bool back)
 {
     ASSERT(!back || m->grad);
-    forward(m, a, ids);
-    double l = loss(m, a, target, back);
-    if (back) backward(m, a, ids);
+    a->from = b->from;
+    forward(m, a, b->ids);
+    double l = loss(m, a, b->target, back);
+    if (back) backward(m, a, b->ids);
     return l;
 }

@@ -23,6 +23,7 @@ struct lm_layer_acts { /* n = batch * window rows each */
 struct lm_acts {
     struct lm_layer_acts layer[LM_LAYERS_MAX];
     size_t batch, window, n;
+    const int32_t *from;  /* [n] first position of the window that a row may look at; NULL: all 0 */
     float *out, *hn, *rn; /* [n][embd] out of the last block; normed; [n] 1 / rms */
     float *logits;        /* [n][vocab]; its gradient after the loss */
     double *row_loss;     /* [n] */

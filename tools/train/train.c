@@ -22,10 +22,18 @@
 #include "lm.h"
 #include "ship.h"
 
-enum { VOCAB = 768, WINDOW = 512, BATCH = 4, STEPS = 1000, WARM_UP = 100, HELD_BATCHES = 12 };
-enum { VOCAB_DOCUMENTS = 8000, REPORT = 50 };
+enum {
+    VOCAB = 1536,
+    CONTEXT = 512,
+    WINDOW = 384,
+    BATCH = 3,
+    STEPS = 2600,
+    WARM_UP = 100,
+    HELD_BATCHES = 16
+};
+enum { VOCAB_DOCUMENTS = 6000, REPORT = 50 };
 static const struct lm_shape shape = {
-    .vocab = VOCAB, .embd = 256, .layers = 3, .heads = 4, .kv_heads = 2, .head_dim = 64, .ff = 512};
+    .vocab = VOCAB, .embd = 256, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 64, .ff = 512};
 static const struct lm_adam adam = {
     .rate = 3e-3f, .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-8f, .decay = 0.05f, .clip = 1.0f};
 
@@ -58,7 +66,9 @@ struct trainer {
     struct lm_acts *acts;
     struct feed train, held;
     struct team *team;
-    int32_t ids[BATCH * WINDOW], target[BATCH * WINDOW];
+    int32_t ids[BATCH * WINDOW], target[BATCH * WINDOW], from[BATCH * WINDOW];
+    struct feed_rows rows; /* of these three */
+    struct lm_batch batch; /* likewise */
 };
 
 static double held_out_loss(struct trainer *t)
@@ -66,8 +76,8 @@ static double held_out_loss(struct trainer *t)
     double sum = 0;
     t->held.next = 0;
     for (int i = 0; i < HELD_BATCHES; i++) {
-        feed_windows(&t->held, BATCH, WINDOW, t->ids, t->target);
-        sum += lm_loss(&t->m, t->acts, t->ids, t->target, false);
+        feed_windows(&t->held, BATCH, WINDOW, t->rows);
+        sum += lm_loss(&t->m, t->acts, &t->batch, false);
     }
     return sum / HELD_BATCHES;
 }
@@ -79,8 +89,8 @@ static void run_steps(struct trainer *t, size_t steps)
     for (size_t step = 0; step < steps; step++) {
         struct lm_adam opt = adam;
         opt.rate = rate_at(step, steps);
-        feed_windows(&t->train, BATCH, WINDOW, t->ids, t->target);
-        mean += lm_loss(&t->m, t->acts, t->ids, t->target, true);
+        feed_windows(&t->train, BATCH, WINDOW, t->rows);
+        mean += lm_loss(&t->m, t->acts, &t->batch, true);
         double norm = lm_adam_step(&t->m, opt, t->team);
         if ((step + 1) % REPORT && step + 1 < steps) continue;
         size_t count = step % REPORT + 1;
@@ -103,6 +113,8 @@ static enum err make(const struct args *a, struct err_info *e)
     struct spm *s = mem_need(sizeof *s);
     struct trainer *t = mem_need(sizeof *t);
     learn_vocabulary(s);
+    t->rows = (struct feed_rows){t->ids, t->target, t->from};
+    t->batch = (struct lm_batch){t->ids, t->target, t->from};
     t->team = team_new(a->threads);
     lm_init(&t->m, shape, 1, true);
     t->acts = lm_acts_new(&t->m, BATCH, WINDOW, t->team);
@@ -112,7 +124,7 @@ static enum err make(const struct args *a, struct err_info *e)
            s->count, a->steps, BATCH * WINDOW);
     run_steps(t, a->steps);
     printf("%llu documents seen\n", (unsigned long long)t->train.next);
-    enum err r = ship_write(a->out, &t->m, s, WINDOW, e);
+    enum err r = ship_write(a->out, &t->m, s, CONTEXT, e);
     feed_fini(&t->train);
     feed_fini(&t->held);
     lm_acts_free(t->acts);
