@@ -2,7 +2,9 @@
 #include "base/os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,6 @@
 
 #ifdef __linux__
 #include <sched.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #endif
@@ -23,6 +24,22 @@
 #include <mach/mach.h>
 #include <sys/sysctl.h>
 #endif
+
+void os_prepare(void)
+{
+    struct rlimit files;
+    int fd;
+
+    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= 2) {
+    }
+    if (fd > 2) close(fd);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
 
 uint64_t os_now_ns(void)
 {

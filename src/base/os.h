@@ -8,6 +8,10 @@
 
 #include "base/err.h"
 
+/* First thing in main(): descriptors 0 to 2 are open, so that no socket takes their place; writing
+ * to a closed pipe or past a size limit is an error, not a signal; as many files may be open as the
+ * system allows. */
+void os_prepare(void);
 uint64_t os_now_ns(void);   /* monotonic */
 int64_t os_unix_time(void); /* seconds */
 int os_cpu_count(void);     /* cores this process may use: affinity and cgroup quota respected */

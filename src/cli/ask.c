@@ -1,6 +1,7 @@
 /* ask: see ask.h. */
 #include "cli/ask.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,8 +44,8 @@ static struct opt row_of(const struct params_row *p, size_t i, size_t at)
                         .at = at + offsetof(struct ask_opts, params) + p->at,
                         .arg = p->type == PARAMS_BOOL ? NULL : "N",
                         .dflt = p->type == PARAMS_BOOL ? NULL : defaults[i],
-                        .min = p->min,
-                        .max = p->max,
+                        .min = p->type == PARAMS_BOOL ? 0 : p->min,
+                        .max = p->type == PARAMS_BOOL ? 0 : p->max,
                         .help = p->help};
 }
 
@@ -170,16 +171,19 @@ static void write_body(buf *b, const struct ask_opts *o, const char *model,
 struct printing {
     buf *reply;
     bool ends_line;
+    int errnum; /* why standard output takes no more; 0: it does */
 };
 
-static void on_text(void *owner, str text)
+static bool on_text(void *owner, str text)
 {
     struct printing *p = owner;
 
-    fwrite(text.p, 1, text.n, stdout);
-    fflush(stdout);
+    errno = 0;
+    if (fwrite(text.p, 1, text.n, stdout) < text.n || fflush(stdout))
+        p->errnum = errno ? errno : EIO;
     p->ends_line = text.p[text.n - 1] == '\n';
     if (p->reply) buf_str(p->reply, text);
+    return p->errnum == 0;
 }
 
 static void print_usage(str usage)
@@ -241,7 +245,10 @@ enum err ask_model(const struct ask_opts *o, const char *model, const struct ask
     } else {
         s.body = buf_view(&body);
         code = client_stream(&o->client, &s, e);
-        if (!p.ends_line || isatty(1)) putchar('\n');
+        if (p.errnum)
+            code = err_errno(e, p.errnum, "write", "standard output");
+        else if (!p.ends_line || isatty(1))
+            putchar('\n');
         fflush(stdout);
         if (!code && o->verbose && usage.n) print_usage(buf_view(&usage));
     }

@@ -1,12 +1,15 @@
 /* cli: the list of commands, and what happens before one of them runs. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "base/os.h"
+#include "store/config.h"
 
 /* Grouped: the overview prints them in this order. */
 static const struct cli_cmd *const commands[] = {
@@ -58,7 +61,7 @@ enum err cli_parse(const struct cli_cmd *cmd, int argc, char **argv, void *out, 
     enum err code;
 
     if (cmd->prepare) cmd->prepare();
-    code = opt_parse(cmd->spec, argc, argv, out, help, e);
+    code = config_parse(cmd->spec, argc, argv, out, help, e);
     if (code || !*help) return code;
     opt_help(cmd->spec, &b, cli_width());
     fputs(b.p, stdout);
@@ -79,8 +82,8 @@ static void overview(void)
         }
         printf("  %-11s %s\n", commands[i]->name, commands[i]->summary);
     }
-    printf("\n`rbee COMMAND --help` explains a command. Try: rbee run rbee-tiny \"Tell me a "
-           "story.\"\n");
+    printf("\n`rbee COMMAND --help` explains a command. Try:\n  rbee run rbee-tiny \"Tell me "
+           "a story.\"\n");
 }
 
 /* A command that nobody knows: name the one that looks most like it. */
@@ -113,6 +116,7 @@ int cli_main(int argc, char **argv)
     char help_flag[] = "--help", *help_args[] = {NULL, help_flag, NULL};
     enum err code;
 
+    os_prepare();
     if (strcmp(name, "help") == 0 && argc > 2 && (cmd = find(argv[2]))) {
         help_args[0] = argv[2];
         code = cmd->run(cmd, 2, help_args, &e);
@@ -128,7 +132,9 @@ int cli_main(int argc, char **argv)
     } else {
         code = unknown(name, &e);
     }
-    fflush(stdout);
+    errno = 0;
+    if ((fflush(stdout) || ferror(stdout)) && !code)
+        code = err_errno(&e, errno ? errno : EIO, "write", "standard output");
     if (code && e.text[0]) fprintf(stderr, "rbee: %s\n", e.text);
     return err_exit(code);
 }

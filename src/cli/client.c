@@ -38,7 +38,6 @@ atomic_bool *client_catch_interrupt(void)
     sigemptyset(&sa.sa_mask);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
-    signal(SIGPIPE, SIG_IGN);
     return &interrupted;
 }
 
@@ -262,7 +261,8 @@ static void on_event(void *owner, const struct sse_event *ev)
         choice = choices && choices->type == JSON_ARR && choices->n ? &choices->items[0] : NULL;
         text = json_get(json_get(choice, "delta"), "content");
         if (!text) text = json_get(choice, "text");
-        if (text && text->type == JSON_STR && text->s.n) x->s->on_text(x->s->owner, text->s);
+        if (text && text->type == JSON_STR && text->s.n && !x->s->on_text(x->s->owner, text->s))
+            x->code = ERR_FAIL(x->e, IO, "nobody takes the text any more");
         if (x->s->usage && json_get(v, "usage") && !choice) {
             buf_clear(x->s->usage);
             buf_str(x->s->usage, ev->data);

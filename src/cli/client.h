@@ -55,7 +55,7 @@ MUST_CHECK enum err client_json(const struct client *c, struct arena *a, const c
 struct client_stream {
     const char *target; /* "/v1/chat/completions" */
     str body;
-    void (*on_text)(void *owner, str text);
+    bool (*on_text)(void *owner, str text); /* false: nobody wants more */
     void *owner;
     buf *usage; /* NULL or where the last event goes */
 };

@@ -132,10 +132,13 @@ static enum err wait_ready(pid_t pid, int fd, int64_t *port, struct err_info *e)
         return ERR_OK;
     }
     arena_fini(&a);
+    kill(pid, SIGTERM); /* it is ending already, unless a Ctrl-C came first */
     waitpid(pid, &status, 0);
     e->text[0] = 0;
-    return WIFEXITED(status) && WEXITSTATUS(status) == err_exit(ERR_EXISTS) ? ERR_EXISTS
-                                                                            : ERR_UNAVAILABLE;
+    for (int code = ERR_OK + 1; code < ERR_COUNT && WIFEXITED(status); code++) {
+        if (err_exit((enum err)code) == WEXITSTATUS(status)) return (enum err)code;
+    }
+    return ERR_UNAVAILABLE;
 }
 
 static enum err wait_healthy(const struct client *c, const atomic_bool *interrupted,
@@ -214,13 +217,20 @@ static enum err use(struct serve_opts *o, const atomic_bool *interrupted, struct
     return ERR_OK;
 }
 
-static int end_queen(pid_t pid, bool wait_for_it)
+/* Ends the queen: at once, or when it is interrupted (then a Ctrl-C between two looks is not lost).
+ */
+static int end_queen(pid_t pid, const atomic_bool *interrupted, bool at_once)
 {
+    bool told = false;
     int status = 0;
 
-    if (!wait_for_it) kill(pid, SIGTERM);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        kill(pid, SIGTERM); /* Ctrl-C came while waiting */
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (!told && (at_once || atomic_load(interrupted))) {
+            kill(pid, SIGTERM);
+            told = true;
+        }
+        usleep(told ? 5000 : 50000);
+    }
     return status;
 }
 
@@ -249,7 +259,7 @@ static enum err run(const struct cli_cmd *cmd, int argc, char **argv, struct err
     stay = !code && !(o.question && !isatty(1));
     if (stay) printf("\nCtrl-C ends.\n");
     fflush(stdout);
-    status = end_queen(pid, stay);
+    status = end_queen(pid, interrupted, !stay);
     close(fd);
     if (stay && !atomic_load(interrupted))
         return ERR_FAIL(e, CRASHED, "the queen ended unexpectedly (status %d)", status);

@@ -521,7 +521,6 @@ enum err hive_main(int argc, char **argv, struct err_info *e)
     if (log_level_from(h.o.log_level, &level)) log_set_level(level);
     log_set_name("rbee-hive");
     if (h.o.with_parent) os_die_with_parent();
-    signal(SIGPIPE, SIG_IGN);
     if ((code = store_init(&h.store, e))) return code;
     if (uv_loop_init(&h.loop)) return ERR_FAIL(e, INTERNAL, "no event loop");
     h.term.data = h.intr.data = &h;

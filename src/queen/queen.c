@@ -13,6 +13,7 @@
 #include "base/os.h"
 #include "net/http.h"
 #include "queen/gateway.h"
+#include "store/config.h"
 #include "store/store.h"
 
 #define TICK_MS      1000
@@ -526,7 +527,7 @@ enum err queen_main(int argc, char **argv, struct err_info *e)
     buf b;
 
     q.started_ns = os_now_ns();
-    if ((code = opt_parse(&spec, argc, argv, &q.o, &help, e))) return code;
+    if ((code = config_parse(&spec, argc, argv, &q.o, &help, e))) return code;
     if (help) {
         buf_init(&b, KIB(64));
         opt_help(&spec, &b, 80);
@@ -538,7 +539,6 @@ enum err queen_main(int argc, char **argv, struct err_info *e)
     log_set_json(strcmp(q.o.log_format, "json") == 0);
     log_set_name("rbee-queen");
     if (q.o.with_parent) os_die_with_parent();
-    signal(SIGPIPE, SIG_IGN);
     if ((code = store_init(&q.store, e))) return code;
     return run(&q, e);
 }

@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "base/opt.h"
+#include "base/os.h"
 #include "store/store.h"
 
 static const struct command {
@@ -70,6 +71,7 @@ int worker_main(const struct worker_kind *kind, int argc, char **argv)
     struct err_info e = {0};
     const char *name = argc > 1 ? argv[1] : "--help";
 
+    os_prepare();
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(name, commands[i].name) != 0) continue;
         enum err code = commands[i].run(kind, argc - 1, argv + 1, &e);

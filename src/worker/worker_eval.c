@@ -1,5 +1,5 @@
-/* worker_eval: logits or perplexity of a sequence of token ids, computed by this executable, without
- * daemons.
+/* worker_eval: logits or perplexity of a sequence of token ids, computed by this executable,
+ * without daemons.
  *
  * The sequence goes through the engine as it would in service: same plan, same cache, same kernels,
  * chunks of the batch size. Logits are written as raw little-endian float32, one row of n_vocab for

@@ -343,7 +343,6 @@ enum err worker_serve(const struct worker_kind *kind, int argc, char **argv, str
     if (log_level_from(s.o.log_level, &level)) log_set_level(level);
     log_set_name(kind->name);
     if (s.o.with_parent) os_die_with_parent();
-    signal(SIGPIPE, SIG_IGN);
     if (uv_loop_init(&s.loop)) return ERR_FAIL(e, INTERNAL, "no event loop");
     if ((code = start(&s, e))) {
         say_error(code, e);
