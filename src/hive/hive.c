@@ -361,11 +361,12 @@ static void h_relay(struct http_req *r, void *owner)
 {
     struct hive *h = owner;
     struct fleet_worker *w = worker_of(h, r);
-    str keep = http_header(r, "X-Rbee-Keep-Alive");
     int64_t keep_ms;
     struct use *u;
+    str keep;
 
-    if (!w) return;
+    if (!w) return; /* and r is gone */
+    keep = http_header(r, "X-Rbee-Keep-Alive");
     if (w->state != FLEET_READY || !(u = mem_alloc(sizeof *u))) {
         http_error(r, ERR_UNAVAILABLE, "worker %u is not ready", w->id);
         return;
