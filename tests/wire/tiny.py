@@ -1,0 +1,77 @@
+"""The shipped model: its exact greedy text through all processes, and its perplexity in every type.
+
+Expected values are in tests/golden/rbee-tiny (see the README there). RBEE_WRITE_GOLDEN=1 writes them anew.
+"""
+import json
+import os
+import subprocess
+
+import _rbee as t
+
+GOLDEN = f"{t.ROOT}/tests/golden/rbee-tiny"
+TOOLS = os.path.join(os.path.dirname(t.BIN.rstrip("/")), "tools")
+MODEL = f"{t.ROOT}/models/rbee-tiny.gguf"
+TYPES = ["f32", "f16", "bf16", "q8_0", "q6_K", "q5_K", "q5_1", "q5_0", "q4_K", "q4_1", "q4_0", "iq4_xs", "iq4_nl",
+         "q3_K", "q2_K"]
+PROMPTS = [
+    ("raw", "Once upon a time"),
+    ("raw", "The old donkey was"),
+    ("chat", "Tell me a story about a fox."),
+    ("chat", "Who are you?"),
+    ("chat", "What colour is the sky?"),
+]
+WRITE = os.environ.get("RBEE_WRITE_GOLDEN")
+
+
+def golden(name):
+    path = f"{GOLDEN}/{name}"
+    return json.load(open(path, encoding="utf-8")) if os.path.exists(path) else {}
+
+
+def write(name, value):
+    with open(f"{GOLDEN}/{name}", "w", encoding="utf-8") as f:
+        json.dump(value, f, indent=1, ensure_ascii=False)
+        f.write("\n")
+
+
+def greedy():
+    texts = {}
+    for kind, prompt in PROMPTS:
+        extra = ["--raw"] if kind == "raw" else []
+        r = t.rbee("run", "rbee-tiny", prompt, "--temperature", "0", "--max-tokens", "200", *extra)
+        t.same(r.code, 0, f"run {kind} '{prompt}' ends well")
+        texts[f"{kind}: {prompt}"] = r.out.strip()
+    if WRITE:
+        write("greedy.json", texts)
+    want = golden("greedy.json")
+    for key, text in texts.items():
+        t.same(text, want.get(key), f"greedy text of {key}")
+    t.rbee("stop", "--queen")
+
+
+def perplexity():
+    home = os.environ["HOME"]
+    ids = t.rbee("tokenize", MODEL, "--file", f"{GOLDEN}/heldout.txt", "--parse-special").out
+    with open(f"{home}/heldout.ids", "w") as f:
+        f.write(ids)
+    found, want = {}, golden("perplexity.json")
+    for dtype in TYPES:
+        path = f"{home}/tiny-{dtype}.gguf"
+        subprocess.run([f"{TOOLS}/requant", MODEL, path, dtype], check=True, capture_output=True)
+        r = t.rbee("eval", path, "--tokens", f"{home}/heldout.ids", "--json")
+        found[dtype] = round(json.loads(r.out)["perplexity"], 4) if r.code == 0 else None
+        os.unlink(path)
+        if not WRITE:
+            # Instruction sets round sums differently; half a per cent is ten times what that costs.
+            near = found[dtype] and abs(found[dtype] / want[dtype] - 1) < 0.005
+            t.ok(near, f"perplexity in {dtype}", f"got {found[dtype]}, want {want[dtype]}")
+    if WRITE:
+        write("perplexity.json", found)
+    t.ok(found["q8_0"] < found["f32"] * 1.02, "q8_0 costs less than 2 %")
+    t.ok(found["q4_K"] < found["f32"] * 1.15, "q4_K costs less than 15 %")
+    t.ok(found["q2_K"] > found["q4_K"] > found["q6_K"], "fewer bits cost more")
+
+
+greedy()
+perplexity()
+t.done()
