@@ -113,6 +113,15 @@ static enum err check_kernels(const struct load *l, struct err_info *e)
 
 /* ---- weights ---- */
 
+/* A tied head names the embedding a second time: its bytes are there once. */
+static bool named_before(const struct plan *p, uint32_t i)
+{
+    for (uint32_t k = 0; k < i; k++) {
+        if (p->tensors[k].file == p->tensors[i].file) return true;
+    }
+    return false;
+}
+
 static enum err bind(struct load *l, struct dev_weight **out, struct err_info *e)
 {
     struct dev_weight *w = ARENA_NEW(&l->arena, struct dev_weight, l->plan.n_tensors);
@@ -128,7 +137,7 @@ static enum err bind(struct load *l, struct dev_weight **out, struct err_info *e
             return ERR_FAIL(e, FORMAT, "tensor %.*s: the file holds too few bytes for it",
                             STR(t->name));
         w[i].data = g->data;
-        l->weight_bytes += g->bytes;
+        if (!named_before(&l->plan, i)) l->weight_bytes += g->bytes;
     }
     *out = w;
     return ERR_OK;
