@@ -26,7 +26,7 @@ function skipAll(why) {
 
 let OpenAI;
 try {
-    const require = createRequire(join(root, 'tests/node/package.json'));
+    const require = createRequire(join(process.env.RBEE_NODE ?? join(root, 'build/node'), 'package.json'));
     ({ default: OpenAI } = await import(pathToFileURL(require.resolve('openai').replace(/\.js$/, '.mjs')).href));
 } catch (e) {
     skipAll(`the npm package openai is not installed (${e.code ?? e.message.split('\n')[0]})`);
