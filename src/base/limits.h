@@ -41,7 +41,7 @@
 #define LIMIT_BATCH        2048 /* tokens of one step */
 #define LIMIT_THREADS      256
 #define LIMIT_TOP_LOGPROBS 20
-#define LIMIT_JOB_QUEUE    1024 /* requests waiting in a worker */
+#define LIMIT_JOB_QUEUE    8192 /* requests waiting in a worker */
 
 /* store */
 #define LIMIT_STORE_MODELS 10000
@@ -61,7 +61,7 @@
 #define LIMIT_HTTP_CONNS   16384   /* open connections of one daemon */
 #define LIMIT_HTTP_OUT     MIB(4)  /* bytes waiting for one slow client */
 #define LIMIT_HTTP_PIPE    KIB(64) /* bytes of later requests kept while one is answered */
-#define LIMIT_HTTP_CALLS   4096    /* connections a client keeps to one peer */
+#define LIMIT_HTTP_CALLS   16384   /* connections a client keeps to one peer */
 #define LIMIT_HTTP_EXTRA   KIB(16) /* header fields a handler adds; trailers and chunk extensions */
 #define LIMIT_REQ_ARENA    MIB(256)
 #define LIMIT_SSE_EVENT    MIB(4)
