@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,9 +29,11 @@ static bool join(char out[STORE_PATH_MAX], const char *a, const char *b)
 static bool xdg(char out[STORE_PATH_MAX], const char *var, const char *fallback, const char *tail)
 {
     const char *v = getenv(var), *home = getenv("HOME");
+    const struct passwd *user;
     char base[STORE_PATH_MAX];
 
     if (v && v[0] == '/') return join(out, v, tail); /* relative values are invalid by the spec */
+    if (!home && (user = getpwuid(getuid()))) home = user->pw_dir; /* a service may have no HOME */
     return home && home[0] == '/' && join(base, home, fallback) && join(out, base, tail);
 }
 
