@@ -320,7 +320,8 @@ static void test_failed(void)
 
     ask(&a, "GET", "/die", "");
     finish(&a);
-    ok(a.status == 503 && str_find(buf_view(&a.body), S("worker_crashed"), 0) != SIZE_MAX &&
+    ok(a.status == 503 &&
+           str_find(buf_view(&a.body), S("the peer cannot be reached"), 0) != SIZE_MAX &&
            n_failed == 1 && n_broke == 1 && n_done == 1,
        "a peer that dies before the head is a 503");
     ok(str_find(buf_view(&a.body), S(".sock"), 0) == SIZE_MAX, "that tells no addresses");
