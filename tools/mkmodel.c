@@ -215,7 +215,7 @@ static str word(uint32_t k, char out[16])
 
     for (uint32_t v = k / 2 + 26; v != UINT32_MAX; v = v >= 26 ? v / 26 - 1 : UINT32_MAX)
         letters[n++] = (char)('a' + v % 26);
-    if (k % 2 == 0) at = (size_t)sprintf(out, "\xe2\x96\x81");
+    if (k % 2 == 0) at = (size_t)snprintf(out, 16, "\xe2\x96\x81");
     while (n > 0)
         out[at++] = letters[--n];
     return (str){out, at};
@@ -239,8 +239,8 @@ static str token(uint32_t i, int32_t *type, char out[16])
         return str_c(special[i]);
     }
     *type = i < FIRST_CHAR ? BYTE : NORMAL;
-    if (i < FIRST_CHAR) return (str){out, (size_t)sprintf(out, "<0x%02X>", i - FIRST_BYTE)};
-    if (i == FIRST_CHAR) return (str){out, (size_t)sprintf(out, "\xe2\x96\x81")};
+    if (i < FIRST_CHAR) return (str){out, (size_t)snprintf(out, 16, "<0x%02X>", i - FIRST_BYTE)};
+    if (i == FIRST_CHAR) return (str){out, (size_t)snprintf(out, 16, "\xe2\x96\x81")};
     if (i < FIRST_WORD) {
         out[0] = (char)('!' + (int)(i - FIRST_CHAR - 1));
         return (str){out, 1};

@@ -1,12 +1,12 @@
 /* blocks: the byte layout of every quantised block of ggml, one struct a type.
  *
- * A row of a tensor is an array of these, little-endian, without padding. All structs are packed, so
- * they may be read at any address; multi-byte members are 16-bit or 32-bit values in file order. The
- * asserts hold each size against the published format; dtype.def names the struct of each type and
- * nothing else in the program states a block's size.
+ * A row of a tensor is an array of these, little-endian, without padding. All structs are packed,
+ * so they may be read at any address; multi-byte members are 16-bit or 32-bit values in file order.
+ * The asserts hold each size against the published format; dtype.def names the struct of each type
+ * and nothing else in the program states a block's size.
  *
- * Conventions: d, m, dmin are IEEE half floats as bits. "low then high" means that byte j of n holds
- * element j in its low nibble and element j + n in its high nibble.
+ * Conventions: d, m, dmin are IEEE half floats as bits. "low then high" means that byte j of n
+ * holds element j in its low nibble and element j + n in its high nibble.
  */
 #ifndef MODEL_BLOCKS_H
 #define MODEL_BLOCKS_H

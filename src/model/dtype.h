@@ -1,9 +1,9 @@
 /* dtype: the element types of tensors: names, ids, block sizes, and exact dequantisation.
  *
- * One table, dtype.def. A tensor row is a whole number of blocks; a block packs `elems` weights with
- * their scales, and its byte size is sizeof its struct (model/blocks.h), asserted against ggml's
- * published layout. dtype_dequant() turns blocks into float32 and is the definition of what a weight
- * is worth; every faster path is tested against it.
+ * One table, dtype.def. A tensor row is a whole number of blocks; a block packs `elems` weights
+ * with their scales, and its byte size is sizeof its struct (model/blocks.h), asserted against
+ * ggml's published layout. dtype_dequant() turns blocks into float32 and is the definition of what
+ * a weight is worth; every faster path is tested against it.
  */
 #ifndef MODEL_DTYPE_H
 #define MODEL_DTYPE_H
@@ -27,15 +27,16 @@ typedef void dtype_dequant_fn(const void *blocks, float *out, size_t n);
 struct dtype_info {
     const char *name; /* "q4_K", as people write it */
     uint32_t ggml_id;
-    uint32_t elems; /* elements of a block */
-    uint32_t bytes; /* bytes of a block */
+    uint32_t elems;            /* elements of a block */
+    uint32_t bytes;            /* bytes of a block */
     dtype_dequant_fn *dequant; /* NULL: known by name, cannot be run */
 };
 
 const struct dtype_info *dtype_info(enum dtype t);
 /* DTYPE_COUNT when the id is none of ggml's. */
 enum dtype dtype_from_ggml(uint32_t id);
-/* A name for any id, "type 97 (ik_llama private)" and the like included; static storage or `out`. */
+/* A name for any id, "type 97 (ik_llama private)" and the like included; static storage or `out`.
+ */
 const char *dtype_ggml_name(uint32_t id, char out[48]);
 /* DTYPE_COUNT when unknown; case is ignored. */
 enum dtype dtype_from_name(str name);

@@ -5,8 +5,8 @@
  * caps on steps, depth and output and no input or output of its own (text/jinja.h). The values come
  * in as JSON trees. A model without a template is asked with ChatML and says so.
  *
- * chat_render() also reports which bytes of the result came from message contents: those are tokenised
- * as plain text, so that a user who writes "<|im_end|>" ends nothing.
+ * chat_render() also reports which bytes of the result came from message contents: those are
+ * tokenised as plain text, so that a user who writes "<|im_end|>" ends nothing.
  */
 #ifndef TEXT_CHAT_H
 #define TEXT_CHAT_H
@@ -29,7 +29,7 @@ struct chat_input {
     const struct json *tools;    /* or NULL */
     const struct json *extra;    /* chat_template_kwargs, or NULL */
     bool add_generation_prompt;
-    int64_t now;                 /* unix time for strftime_now */
+    int64_t now; /* unix time for strftime_now */
 };
 
 /* Renders into *out. A template's raise_exception() gives ERR_INVALID with its text. */

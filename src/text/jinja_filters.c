@@ -283,10 +283,11 @@ static bool put_spec(struct jbuild *b, struct spec *s, const struct jval *v, boo
     }
     s->text[s->n] = 0;
     const char *dot = strchr(s->text, '.'), *digit = s->text + 1;
-    if (dot) shown = jinja_cut(&shown, 0, jinja_char_at(jinja_view(&shown), (size_t)atoi(dot + 1)));
+    if (dot)
+        shown = jinja_cut(&shown, 0, jinja_char_at(jinja_view(&shown), strtoul(dot + 1, NULL, 10)));
     while (*digit && strchr("-+ #0", *digit))
         digit++;
-    width = atoi(digit) - (int64_t)jinja_chars(jinja_view(&shown));
+    width = strtol(digit, NULL, 10) - (int64_t)jinja_chars(jinja_view(&shown));
     if (width > 4096) return JFAIL(m, "a width after %% is too large");
     for (; !left && width > 0; width--)
         jinja_puts(b, " ");

@@ -32,7 +32,7 @@ void jinja_float_text(double d, char out[32])
         snprintf(sci, sizeof sci, "%.*e", prec, d);
         if (strtod(sci, NULL) == d) break;
     }
-    exp = atoi(strchr(sci, 'e') + 1);
+    exp = (int)strtol(strchr(sci, 'e') + 1, NULL, 10);
     for (const char *p = sci; *p != 'e'; p++) {
         if (*p >= '0' && *p <= '9') digits[n++] = *p;
     }

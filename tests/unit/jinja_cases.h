@@ -1,4 +1,4 @@
-/* jinja_cases: { source, context as JSON, text that Jinja2 3.1.6 gives }. Included by test_jinja.c. */
+/* jinja_cases: { source, context as JSON, text that Jinja2 3.1.6 gives }; for test_jinja.c. */
 /* clang-format off */
 #define CTX "{\"s\":\"Hello, World\",\"u\":\"  déjà vu \\n\",\"l\":[3,1,2],\"w\":[\"b\",\"A\",\"c\"],\"d\":{\"b\":1,\"a\":[true,null,1.5],\"c\":{\"x\":\"y\"}},\"p\":[{\"n\":\"x\",\"v\":2},{\"n\":\"y\",\"v\":1},{\"n\":\"x\",\"v\":3}],\"e\":\"\",\"z\":null}"
     {"a\n  {% if true %}\n  b\n  {% endif %}\nc\n", CTX,
@@ -151,4 +151,3 @@
      "2.0 9.0 4.5 1000000000000000000 inf True False True -2"},
     {"{% set x %}  {% endset %}[{{ x }}]{% set y = {'k': [1,2]} %}{% for k in y %}{{ k }}{% endfor %}{% for c in 'añb' %}{{ c }}.{% endfor %}", CTX,
      "[  ]ka.ñ.b."},
-/* clang-format on */
