@@ -2,11 +2,12 @@
  *
  * A call is one job of the pool. The weights are taken in passes, one for each form of activations
  * that they need: all threads prepare a share of the activations in the scratch, meet at a barrier,
- * then each walks its own contiguous share of rows. Up to DIRECT_MAX columns go through the direct
- * kernels, which read each block of weights once and keep it in registers; the rows that are worked
- * on together lie a quarter (half) of the share apart, so that the memory system sees streams that
- * do not disturb each other. More columns go through strips: some rows are unpacked to bytes in the
- * second level cache and multiplied with all panels of activations.
+ * then each walks its own contiguous share of rows (and, when done, what is left of the others').
+ * Up to DIRECT_MAX columns go through the direct kernels, which read each block of weights once and
+ * keep it in registers; the rows that are worked on together lie a quarter (half) of the share
+ * apart, so that the memory system sees streams that do not disturb each other. More columns go
+ * through strips: some rows are unpacked to bytes in the second level cache and multiplied with all
+ * panels of activations.
  *
  * A row is always summed in the same order within a path, whatever the number of threads, so
  * results are bit equal across thread counts; the two paths differ by float rounding only.
@@ -16,8 +17,10 @@
 #include <string.h>
 
 #include "compute/cpu/mat_int.h"
+#include "compute/cpu/mat_share.h"
 
 #define DIRECT_MAX    8
+#define DIRECT_LEAST  256 /* rows of a piece: shorter streams cost more than they balance */
 #define STRIP_BYTES   (448u << 10) /* a strip and the panels it meets share a second level cache */
 #define ALIGN         64
 #define MIN_U64(a, b) ((a) < (b) ? (a) : (b))
@@ -37,6 +40,7 @@ struct run {
     uint8_t *acts;
     uint8_t *own; /* per-thread areas */
     size_t own_bytes;
+    struct mat_lane *lanes; /* [threads] */
 };
 
 /* The per-thread area of the panel path; the strip follows. */
@@ -155,7 +159,7 @@ static size_t own_bytes(uint64_t n, uint64_t cols)
 size_t mat_scratch_bytes(uint64_t n, uint64_t cols, uint64_t max_rows, uint32_t n_threads)
 {
     (void)max_rows; /* strips are bounded by the cache, not by the matrix */
-    return acts_bytes(n, cols) + n_threads * own_bytes(n, cols);
+    return acts_bytes(n, cols) + n_threads * (own_bytes(n, cols) + sizeof(struct mat_lane));
 }
 
 /* ---- activations ---- */
@@ -404,8 +408,7 @@ static struct pass pass_of(const struct run *r, const struct mat_weight *w)
     return p;
 }
 
-static void run_weight(const struct run *r, uint32_t i, bool panel, uint32_t thread,
-                       uint32_t n_threads)
+static struct job job_of(const struct run *r, uint32_t i, uint32_t thread)
 {
     const struct mat_call *c = r->c;
     const struct mat_weight *w = &c->w[i], *y = c->epilogue == MAT_SILU_MUL ? &c->w[0] : w;
@@ -418,11 +421,30 @@ static void run_weight(const struct run *r, uint32_t i, bool panel, uint32_t thr
     j.own = (struct own *)(void *)(r->own + thread * r->own_bytes);
     if (!dtype_row_bytes(w->dtype, c->cols, &j.row_bytes))
         BUG("mat: cols is no whole number of blocks");
-    pool_share(w->rows, MAT_RUN, thread, n_threads, &j.from, &j.to);
-    if (panel)
-        panel_rows(&j);
-    else
-        direct_rows(&j);
+    return j;
+}
+
+static bool in_pass(const struct run *r, uint32_t i, struct pass q)
+{
+    struct pass o = pass_of(r, &r->c->w[i]);
+    return o.act == q.act && o.panel == q.panel;
+}
+
+/* Rows of weight i until all are handed out. Gate and up of MAT_SILU_MUL go together where one pass
+ * serves both, because a row of up needs its row of gate. */
+static void run_weight(const struct run *r, uint32_t i, struct pass q, uint32_t thread,
+                       uint32_t n_threads)
+{
+    bool pair = r->c->epilogue == MAT_SILU_MUL && i == 0 && in_pass(r, 1, q);
+    struct job j[2] = {job_of(r, i, thread), job_of(r, pair ? 1 : i, thread)};
+    uint64_t least = q.panel ? strip_rows(q.act, r->c->cols) : DIRECT_LEAST, piece[2];
+    while (mat_share_take(r->lanes, thread, n_threads, i, least, piece)) {
+        for (uint32_t k = 0; k < (pair ? 2 : 1); k++) {
+            j[k].from = piece[0];
+            j[k].to = piece[1];
+            (q.panel ? panel_rows : direct_rows)(&j[k]);
+        }
+    }
 }
 
 static void work(void *arg, uint32_t thread, uint32_t n_threads)
@@ -437,8 +459,8 @@ static void work(void *arg, uint32_t thread, uint32_t n_threads)
             prepare_direct(r, q.act, thread, n_threads);
         if (q.panel || q.act != MAT_ACT_F32) pool_barrier(r->pool);
         for (uint32_t i = 0; i < r->c->n_w; i++) {
-            struct pass o = pass_of(r, &r->c->w[i]);
-            if (o.act == q.act && o.panel == q.panel) run_weight(r, i, q.panel, thread, n_threads);
+            bool with_gate = i == 1 && r->c->epilogue == MAT_SILU_MUL && in_pass(r, 0, q);
+            if (in_pass(r, i, q) && !with_gate) run_weight(r, i, q, thread, n_threads);
         }
     }
 }
@@ -451,6 +473,9 @@ void mat_run(struct pool *p, enum mat_isa isa, const struct mat_call *c)
     if (c->n == 0) return;
     r.own = r.acts + acts_bytes(c->n, c->cols);
     r.own_bytes = own_bytes(c->n, c->cols);
+    r.lanes = (struct mat_lane *)(void *)(r.own + pool_threads(p) * r.own_bytes);
+    for (uint32_t i = 0; i < c->n_w; i++)
+        mat_share_init(r.lanes, pool_threads(p), i, c->w[i].rows, MAT_RUN);
     for (uint32_t i = 0; i < c->n_w; i++) {
         struct pass q = pass_of(&r, &c->w[i]);
         uint32_t have = 0;
