@@ -90,4 +90,8 @@ void jsonw_kint(struct jsonw *w, const char *key, int64_t i);
 void jsonw_knum(struct jsonw *w, const char *key, double d);
 void jsonw_kbool(struct jsonw *w, const char *key, bool b);
 
+/* {"error": {...}} as OpenAI has it: the body of every failed reply, the last event of a stream
+ * that breaks off. */
+void jsonw_error(buf *out, enum err code, const char *text);
+
 #endif

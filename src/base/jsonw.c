@@ -248,3 +248,22 @@ void jsonw_kbool(struct jsonw *w, const char *key, bool b)
     jsonw_key(w, key);
     jsonw_bool(w, b);
 }
+
+/* ---- errors ---- */
+
+void jsonw_error(buf *out, enum err code, const char *text)
+{
+    struct jsonw w;
+
+    jsonw_init(&w, out);
+    jsonw_obj(&w);
+    jsonw_key(&w, "error");
+    jsonw_obj(&w);
+    jsonw_kc(&w, "message", text);
+    jsonw_kc(&w, "type", err_type(code));
+    jsonw_key(&w, "param");
+    jsonw_null(&w);
+    jsonw_kc(&w, "code", err_name(code));
+    jsonw_end(&w, '}');
+    jsonw_end(&w, '}');
+}

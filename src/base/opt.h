@@ -76,6 +76,8 @@ struct opt_spec {
 MUST_CHECK enum err opt_parse(const struct opt_spec *spec, int argc, char **argv, void *out,
                               bool *help, struct err_info *e);
 void opt_help(const struct opt_spec *spec, buf *out, int width);
+/* The help on standard output; width 0: 80 columns. */
+void opt_print(const struct opt_spec *spec, int width);
 
 /* One value by type, for whoever reads numbers with units elsewhere; stored at out + o->at. */
 MUST_CHECK enum err opt_value(const struct opt *o, const char *text, void *out, struct err_info *e);

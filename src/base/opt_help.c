@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/opt_int.h"
 
 #define LEFT_MAX  30 /* columns of names at most */
@@ -270,4 +271,13 @@ void opt_help(const struct opt_spec *spec, buf *out, int width)
             if (line.n || rest.p) buf_ch(out, '\n');
         }
     }
+}
+
+void opt_print(const struct opt_spec *spec, int width)
+{
+    buf b = {.cap = KIB(64)};
+
+    opt_help(spec, &b, width);
+    fwrite(b.p, 1, b.n, stdout);
+    buf_fini(&b);
 }

@@ -57,15 +57,12 @@ const char *cli_bytes(uint64_t n, char out[24])
 enum err cli_parse(const struct cli_cmd *cmd, int argc, char **argv, void *out, bool *help,
                    struct err_info *e)
 {
-    buf b = {.cap = KIB(64)};
     enum err code;
 
     if (cmd->prepare) cmd->prepare();
     code = config_parse(cmd->spec, argc, argv, out, help, e);
     if (code || !*help) return code;
-    opt_help(cmd->spec, &b, cli_width());
-    fputs(b.p, stdout);
-    buf_fini(&b);
+    opt_print(cmd->spec, cli_width());
     return ERR_OK;
 }
 

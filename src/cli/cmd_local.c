@@ -15,6 +15,8 @@
 struct opened {
     struct gguf g;
     char path[STORE_PATH_MAX];
+    struct meta meta; /* by open_meta() */
+    struct arena arena;
 };
 
 static enum err open_model(struct opened *o, const char *name, struct err_info *e)
@@ -25,6 +27,24 @@ static enum err open_model(struct opened *o, const char *name, struct err_info *
     if ((code = store_init(&st, e)) || (code = store_resolve(&st, str_c(name), o->path, e)))
         return code;
     return gguf_open(&o->g, o->path, e);
+}
+
+static enum err close_meta(struct opened *o, enum err code, struct err_info *e)
+{
+    arena_fini(&o->arena);
+    if (code) code = store_blame(o->path, e);
+    gguf_close(&o->g);
+    return code;
+}
+
+static enum err open_meta(struct opened *o, const char *name, struct err_info *e)
+{
+    enum err code = open_model(o, name, e);
+
+    if (code) return code;
+    arena_init(&o->arena, LIMIT_GGUF_ARENA);
+    code = meta_from_gguf(&o->meta, &o->arena, &o->g, e);
+    return code ? close_meta(o, code, e) : ERR_OK;
 }
 
 /* ---- explain ---- */
@@ -92,20 +112,15 @@ static enum err run_explain(const struct cli_cmd *cmd, int argc, char **argv, st
     static struct opened m;
     struct explain_opts o = {0};
     struct plan_source src;
-    struct arena a;
-    struct meta meta;
     struct plan plan;
     buf out = {.cap = LIMIT_HTTP_REPLY};
     bool help;
     enum err code;
 
     if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
-    if ((code = open_model(&m, o.model, e))) return code;
-    arena_init(&a, LIMIT_GGUF_ARENA);
+    if ((code = open_meta(&m, o.model, e))) return code;
     src = gguf_source(&m.g);
-    code = meta_from_gguf(&meta, &a, &m.g, e);
-    if (!code) code = plan_build(&plan, &a, &meta, &src, e);
-    if (!code) {
+    if (!(code = plan_build(&plan, &m.arena, &m.meta, &src, e))) {
         if (o.json)
             explain_json(&plan, &out);
         else
@@ -113,10 +128,7 @@ static enum err run_explain(const struct cli_cmd *cmd, int argc, char **argv, st
         fwrite(out.p, 1, out.n, stdout);
     }
     buf_fini(&out);
-    arena_fini(&a);
-    if (code) code = store_blame(m.path, e);
-    gguf_close(&m.g);
-    return code;
+    return close_meta(&m, code, e);
 }
 
 const struct cli_cmd cmd_explain = {
@@ -245,25 +257,17 @@ static enum err run_show(const struct cli_cmd *cmd, int argc, char **argv, struc
 {
     static struct opened m;
     struct show_opts o = {0};
-    struct arena a;
-    struct meta meta;
     buf out = {.cap = LIMIT_HTTP_REPLY};
     bool help;
     enum err code;
 
     if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
-    if ((code = open_model(&m, o.model, e))) return code;
-    arena_init(&a, LIMIT_GGUF_ARENA);
-    if (!(code = meta_from_gguf(&meta, &a, &m.g, e))) {
-        (o.json ? show_json : show_text)(&m, &meta, &out);
-        if (o.metadata && !o.json) show_metadata(&m.g, &out);
-        fwrite(out.p, 1, out.n, stdout);
-    }
+    if ((code = open_meta(&m, o.model, e))) return code;
+    (o.json ? show_json : show_text)(&m, &m.meta, &out);
+    if (o.metadata && !o.json) show_metadata(&m.g, &out);
+    fwrite(out.p, 1, out.n, stdout);
     buf_fini(&out);
-    arena_fini(&a);
-    if (code) code = store_blame(m.path, e);
-    gguf_close(&m.g);
-    return code;
+    return close_meta(&m, ERR_OK, e);
 }
 
 const struct cli_cmd cmd_show = {

@@ -15,7 +15,6 @@
 #include "hive/fleet.h"
 #include "net/address.h"
 #include "net/relay.h"
-#include "proto/openai.h"
 #include "store/config.h"
 
 struct hive_opts {
@@ -376,7 +375,7 @@ static void h_relay(struct http_req *r, void *owner)
     struct relay_conf rc = {.to = w->client,
                             .peer = "the worker",
                             .target = arena_printf(r->arena, "/%.*s", STR(r->param[1])),
-                            .error_event = openai_error,
+                            .error_event = jsonw_error,
                             .broke = use_broke,
                             .done = use_done,
                             .owner = u};
@@ -486,22 +485,12 @@ static bool say(struct hive *h, enum err code, const struct err_info *e)
 
     buf_init(&b, KIB(4));
     if (code)
-        openai_error(&b, code, e->text);
+        jsonw_error(&b, code, e->text);
     else
         buf_printf(&b, "{\"ready\":true,\"port\":%d}", http_server_port(h->http));
     puts(b.p);
     buf_fini(&b);
     return fflush(stdout) == 0;
-}
-
-static void print_help(const struct opt_spec *spec)
-{
-    buf b;
-
-    buf_init(&b, KIB(64));
-    opt_help(spec, &b, 80);
-    fputs(b.p, stdout);
-    buf_fini(&b);
 }
 
 enum err hive_main(int argc, char **argv, struct err_info *e)
@@ -516,7 +505,7 @@ enum err hive_main(int argc, char **argv, struct err_info *e)
 
     if ((code = config_parse(&spec, argc, argv, &h.o, &help, e))) return code;
     if (help) {
-        print_help(&spec);
+        opt_print(&spec, 0);
         return ERR_OK;
     }
     if (log_level_from(h.o.log_level, &level)) log_set_level(level);

@@ -75,8 +75,6 @@ struct http_conf {
     const char *token; /* "Authorization: Bearer" or "X-Api-Key" must carry it; NULL: none needed */
     const char *const *hosts; /* allowed Host names besides localhost, 127.0.0.1, [::1] and the
                                  bound address; NULL-terminated or NULL. A token lifts the check. */
-    /* Writes the error body of this program's API; NULL: OpenAI's shape. */
-    void (*error_body)(buf *out, enum err code, const char *text);
     /* Patience in milliseconds; 0: what the head comment says. */
     int head_ms, body_ms, write_ms, idle_ms;
 };

@@ -157,29 +157,11 @@ void http_reply(struct http_req *r, int status, const char *content_type, str bo
     reply(r->conn, status, content_type, body);
 }
 
-static void openai_error(buf *out, enum err code, const char *text)
-{
-    struct jsonw w;
-
-    jsonw_init(&w, out);
-    jsonw_obj(&w);
-    jsonw_key(&w, "error");
-    jsonw_obj(&w);
-    jsonw_kc(&w, "message", text);
-    jsonw_kc(&w, "type", err_type(code));
-    jsonw_key(&w, "param");
-    jsonw_null(&w);
-    jsonw_kc(&w, "code", err_name(code));
-    jsonw_end(&w, '}');
-    jsonw_end(&w, '}');
-}
-
 static void error_reply(struct http_conn *c, int status, enum err code, const char *text)
 {
     buf body = {.cap = KIB(16)};
 
-    if (!unheard(c))
-        (c->server->conf.error_body ? c->server->conf.error_body : openai_error)(&body, code, text);
+    if (!unheard(c)) jsonw_error(&body, code, text);
     reply(c, status, "application/json", buf_view(&body));
     buf_fini(&body);
 }

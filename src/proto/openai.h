@@ -96,7 +96,5 @@ void openai_chunk(buf *out, const struct openai_head *h, int index, bool first,
 void openai_chunk_usage(buf *out, const struct openai_head *h, const struct openai_usage *u);
 void openai_reply(buf *out, const struct openai_head *h, const struct openai_choice *choices, int n,
                   const struct openai_usage *u, str ignored);
-/* {"error": {...}}: the error object of a reply or of a stream's terminal event. */
-void openai_error(buf *out, enum err code, const char *text);
 
 #endif

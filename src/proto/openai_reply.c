@@ -165,23 +165,6 @@ void openai_reply(buf *out, const struct openai_head *h, const struct openai_cho
     jsonw_end(&w, '}');
 }
 
-void openai_error(buf *out, enum err code, const char *text)
-{
-    struct jsonw w;
-
-    jsonw_init(&w, out);
-    jsonw_obj(&w);
-    jsonw_key(&w, "error");
-    jsonw_obj(&w);
-    jsonw_kc(&w, "message", text);
-    jsonw_kc(&w, "type", err_type(code));
-    jsonw_key(&w, "param");
-    jsonw_null(&w);
-    jsonw_kc(&w, "code", err_name(code));
-    jsonw_end(&w, '}');
-    jsonw_end(&w, '}');
-}
-
 /* ---- logprobs ---- */
 
 void openai_logprobs_init(struct openai_logprobs *lp, enum openai_kind kind)

@@ -273,7 +273,7 @@ static void send_on(struct trip *t)
         .target = arena_printf(t->r->arena, "/workers/%u%.*s", t->worker, STR(t->target)),
         .headers = &keep,
         .n_headers = t->keep_alive[0] ? 1 : 0,
-        .error_event = openai_error,
+        .error_event = jsonw_error,
         .failed = on_failed,
         .done = on_relay_done,
         .owner = t,

@@ -524,15 +524,11 @@ enum err queen_main(int argc, char **argv, struct err_info *e)
     enum log_level level;
     enum err code;
     bool help;
-    buf b;
 
     q.started_ns = os_now_ns();
     if ((code = config_parse(&spec, argc, argv, &q.o, &help, e))) return code;
     if (help) {
-        buf_init(&b, KIB(64));
-        opt_help(&spec, &b, 80);
-        fputs(b.p, stdout);
-        buf_fini(&b);
+        opt_print(&spec, 0);
         return ERR_OK;
     }
     if (log_level_from(q.o.log_level, &level)) log_set_level(level);

@@ -198,7 +198,7 @@ static void fail(struct reply *rp, enum err code, const char *text)
         http_error(rp->http, code, "%s", text);
     } else {
         buf_init(&b, LIMIT_SSE_EVENT);
-        openai_error(&b, code, text);
+        jsonw_error(&b, code, text);
         http_sse_data(rp->http, buf_view(&b));
         buf_fini(&b);
         http_end(rp->http);

@@ -280,14 +280,10 @@ enum err worker_bench(const struct worker_kind *kind, int argc, char **argv, str
     char path[STORE_PATH_MAX];
     bool help;
     enum err code;
-    buf b;
 
     if ((code = opt_parse(&spec, argc, argv, &o, &help, e))) return code;
     if (help) {
-        buf_init(&b, KIB(64));
-        opt_help(&spec, &b, 80);
-        fputs(b.p, stdout);
-        buf_fini(&b);
+        opt_print(&spec, 0);
         return ERR_OK;
     }
     if ((code = worker_resolve(o.model, path, e))) return code;

@@ -182,14 +182,10 @@ enum err worker_eval(const struct worker_kind *kind, int argc, char **argv, stru
     char path[STORE_PATH_MAX];
     bool help;
     enum err code;
-    buf b;
 
     if ((code = opt_parse(&spec, argc, argv, &o, &help, e))) return code;
     if (help) {
-        buf_init(&b, KIB(64));
-        opt_help(&spec, &b, 80);
-        fputs(b.p, stdout);
-        buf_fini(&b);
+        opt_print(&spec, 0);
         return ERR_OK;
     }
     if (!o.tokens) return ERR_FAIL(e, INVALID, "--tokens is missing: which file of token ids?");

@@ -263,7 +263,7 @@ static void say_error(enum err code, const struct err_info *e)
     buf b;
 
     buf_init(&b, KIB(4));
-    openai_error(&b, code, e->text);
+    jsonw_error(&b, code, e->text);
     puts(b.p);
     fflush(stdout);
     buf_fini(&b);
@@ -325,17 +325,13 @@ enum err worker_serve(const struct worker_kind *kind, int argc, char **argv, str
     enum log_level level;
     bool help;
     enum err code;
-    buf b;
 
     if ((code = opt_parse(&spec, argc, argv, &s.o, &help, e))) {
         say_error(code, e);
         return code;
     }
     if (help) {
-        buf_init(&b, KIB(64));
-        opt_help(&spec, &b, 80);
-        fputs(b.p, stdout);
-        buf_fini(&b);
+        opt_print(&spec, 0);
         return ERR_OK;
     }
     if (!s.o.model) return ERR_FAIL(e, INVALID, "--model is missing: which GGUF file?");

@@ -350,7 +350,7 @@ static void test_errors(void)
     buf_init(&b, KIB(64));
     for (int code = 1; code < ERR_COUNT; code++) {
         buf_clear(&b);
-        openai_error(&b, (enum err)code, "a \"text\"\nwith lines");
+        jsonw_error(&b, (enum err)code, "a \"text\"\nwith lines");
         v = json_get(back(&b), "error");
         good = good && v && json_get(v, "param") && json_str(json_get(v, "type"), S("")).n &&
                str_eqc(json_str(json_get(v, "code"), S("")), err_name((enum err)code));
