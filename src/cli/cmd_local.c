@@ -168,7 +168,44 @@ static const struct opt_spec show_spec = {
     .examples = "rbee show rbee-tiny\nrbee show ./model.gguf --metadata",
 };
 
-static void show_json(const struct opened *m, const struct meta *t, buf *out)
+/* The value of a number or a switch; 64-bit integers beyond 2^53 lose their last digits here. */
+static double number_of(const struct gguf *g, const struct gguf_kv *kv)
+{
+    char key[256];
+    uint32_t u = 0;
+    float f = 0;
+
+    snprintf(key, sizeof key, "%.*s", STR(str_sub(kv->key, 0, 255)));
+    if (kv->type == GGUF_BOOL) return kv->data[0];
+    if (gguf_get_u32(g, key, &u, NULL) == ERR_OK) return u;
+    return gguf_get_f32(g, key, &f, NULL) == ERR_OK ? (double)f : 0;
+}
+
+static void metadata_json(const struct gguf *g, struct jsonw *w)
+{
+    jsonw_key(w, "metadata");
+    jsonw_obj(w);
+    for (uint64_t i = 0; i < g->n_kv; i++) {
+        const struct gguf_kv *kv = &g->kv[i];
+
+        jsonw_keystr(w, kv->key);
+        if (kv->type == GGUF_ARR) {
+            jsonw_obj(w);
+            jsonw_kc(w, "elements", gguf_type_name(kv->elem));
+            jsonw_kint(w, "count", (int64_t)kv->count);
+            jsonw_end(w, '}');
+        } else if (kv->type == GGUF_STR) {
+            jsonw_str(w, kv->strs[0]);
+        } else if (kv->type == GGUF_BOOL) {
+            jsonw_bool(w, kv->data[0] != 0);
+        } else {
+            jsonw_num(w, number_of(g, kv));
+        }
+    }
+    jsonw_end(w, '}');
+}
+
+static void show_json(const struct opened *m, const struct meta *t, bool metadata, buf *out)
 {
     struct jsonw w;
 
@@ -196,6 +233,7 @@ static void show_json(const struct opened *m, const struct meta *t, buf *out)
                (int64_t)meta_kv_bytes_per_pos(t, DTYPE_F16, DTYPE_F16));
     jsonw_kint(&w, "tensors", (int64_t)m->g.n_tensors);
     jsonw_kstr(&w, "chat_template", t->chat_template);
+    if (metadata) metadata_json(&m->g, &w);
     jsonw_end(&w, '}');
     buf_ch(out, '\n');
 }
@@ -235,21 +273,8 @@ static void show_metadata(const struct gguf *g, buf *out)
         else if (kv->type == GGUF_STR)
             buf_printf(out, "  %.*s: %.*s%s\n", STR(kv->key), STR(str_sub(kv->strs[0], 0, 200)),
                        kv->strs[0].n > 200 ? "..." : "");
-        else {
-            double v = 0;
-            float f = 0;
-            uint32_t u = 0;
-            char key[256];
-
-            snprintf(key, sizeof key, "%.*s", STR(str_sub(kv->key, 0, 255)));
-            if (kv->type == GGUF_BOOL)
-                v = kv->data[0];
-            else if (gguf_get_u32(g, key, &u, NULL) == ERR_OK)
-                v = u;
-            else if (gguf_get_f32(g, key, &f, NULL) == ERR_OK)
-                v = (double)f;
-            buf_printf(out, "  %.*s: %.9g\n", STR(kv->key), v);
-        }
+        else
+            buf_printf(out, "  %.*s: %.9g\n", STR(kv->key), number_of(g, kv));
     }
 }
 
@@ -263,8 +288,12 @@ static enum err run_show(const struct cli_cmd *cmd, int argc, char **argv, struc
 
     if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
     if ((code = open_meta(&m, o.model, e))) return code;
-    (o.json ? show_json : show_text)(&m, &m.meta, &out);
-    if (o.metadata && !o.json) show_metadata(&m.g, &out);
+    if (o.json) {
+        show_json(&m, &m.meta, o.metadata, &out);
+    } else {
+        show_text(&m, &m.meta, &out);
+        if (o.metadata) show_metadata(&m.g, &out);
+    }
     fwrite(out.p, 1, out.n, stdout);
     buf_fini(&out);
     return close_meta(&m, ERR_OK, e);
