@@ -20,7 +20,7 @@ void buf_fini(buf *b)
 void buf_clear(buf *b)
 {
     b->n = 0;
-    b->failed = false;
+    b->failed = b->no_memory = false;
     if (b->p) b->p[0] = 0;
 }
 
@@ -36,7 +36,10 @@ bool buf_reserve(buf *b, size_t more)
     while (size <= need)
         size = size > SIZE_MAX / 2 ? need + 1 : size * 2;
     if (size > b->cap && b->cap < SIZE_MAX) size = b->cap + 1;
-    if (!(p = mem_resize(b->p, size))) goto fail;
+    if (!(p = mem_resize(b->p, size))) {
+        b->no_memory = true;
+        goto fail;
+    }
     b->p = p;
     b->size = size;
     p[b->n] = 0;

@@ -17,6 +17,7 @@ typedef struct buf {
     size_t size; /* allocated */
     size_t cap;  /* n never exceeds this */
     bool failed;
+    bool no_memory; /* what it failed for, if not for its cap */
 } buf;
 
 void buf_init(buf *b, size_t cap);

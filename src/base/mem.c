@@ -10,17 +10,19 @@
 
 static atomic_uint_fast64_t count;
 static _Thread_local bool forbidden;
+static _Thread_local uint64_t fail_after;
 
-static void note(void)
+/* Counts an allocation; false: it is to fail. */
+static bool allowed(void)
 {
     if (forbidden) BUG("an allocation inside a decode step");
     atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+    return !fail_after || --fail_after;
 }
 
 void *mem_alloc(size_t n)
 {
-    note();
-    return calloc(1, n ? n : 1);
+    return allowed() ? calloc(1, n ? n : 1) : NULL;
 }
 
 void *mem_array(size_t n_items, size_t n)
@@ -33,8 +35,7 @@ void *mem_array(size_t n_items, size_t n)
 
 void *mem_resize(void *p, size_t n)
 {
-    note();
-    return realloc(p, n ? n : 1);
+    return allowed() ? realloc(p, n ? n : 1) : NULL;
 }
 
 void *mem_need(size_t n)
@@ -56,8 +57,7 @@ void *mem_aligned(size_t align, size_t n)
     void *p;
     size_t bytes;
 
-    note();
-    if (!mem_add(n ? n : 1, align - 1, &bytes)) return NULL;
+    if (!allowed() || !mem_add(n ? n : 1, align - 1, &bytes)) return NULL;
     bytes &= ~(align - 1);
     p = aligned_alloc(align, bytes);
     if (p) os_zero(p, bytes);
@@ -82,4 +82,12 @@ void mem_forbid(bool on)
 uint64_t mem_count(void)
 {
     return atomic_load_explicit(&count, memory_order_relaxed);
+}
+
+uint64_t mem_fail_after(uint64_t n)
+{
+    uint64_t left = fail_after;
+
+    fail_after = n;
+    return left;
 }

@@ -26,5 +26,8 @@ bool mem_add(size_t a, size_t b, size_t *out);
 
 void mem_forbid(bool on); /* this thread */
 uint64_t mem_count(void); /* allocations so far, all threads */
+/* For tests: the n-th allocation of this thread from here on finds no memory; 0: none. Returns how
+ * many were left of the last such count: 0 when it was reached. */
+uint64_t mem_fail_after(uint64_t n);
 
 #endif

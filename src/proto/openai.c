@@ -13,6 +13,7 @@ struct reading {
     struct openai_req *r;
     struct arena *a;
     buf faults, ignored;
+    bool no_memory;
 };
 
 #define FAULTS_MAX ((size_t)400)
@@ -125,7 +126,7 @@ static bool read_one_prompt(struct reading *rd, const struct json *v, struct ope
         int32_t *ids = ARENA_NEW(rd->a, int32_t, v->n);
 
         if (!ids) {
-            fault(rd, "'prompt' is too long");
+            rd->no_memory = true;
             return false;
         }
         for (size_t i = 0; i < v->n; i++)
@@ -153,7 +154,7 @@ static void read_prompt(struct reading *rd, const struct json *v)
         return;
     }
     if (!(p = ARENA_NEW(rd->a, struct openai_prompt, n))) {
-        fault(rd, "'prompt' is too long");
+        rd->no_memory = true;
         return;
     }
     for (size_t i = 0; i < n; i++) {
@@ -173,7 +174,10 @@ static void read_stop(struct reading *rd, const struct json *v)
         fault(rd, "'stop' has %zu strings, at most %d are allowed", n, LIMIT_STOP_STRINGS);
         return;
     }
-    if (!(stops = ARENA_NEW(rd->a, str, n))) return;
+    if (!(stops = ARENA_NEW(rd->a, str, n))) {
+        rd->no_memory = true;
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         const struct json *s = v->type == JSON_ARR ? &v->items[i] : v;
 
@@ -395,14 +399,20 @@ enum err openai_parse(struct openai_req *r, enum openai_kind kind, const struct 
     r->strict = json_bool(json_get(body, "strict"), false);
     buf_init(&rd.faults, FAULTS_MAX);
     buf_init(&rd.ignored, FAULTS_MAX);
+    /* At once, so that what fails later is too long, not without memory. */
+    rd.no_memory = !buf_reserve(&rd.faults, FAULTS_MAX) || !buf_reserve(&rd.ignored, FAULTS_MAX);
     for (size_t i = 0; i < body->n; i++)
         read_member(&rd, &body->items[i]);
     if (kind == OPENAI_CHAT) r->n_prompts = 1;
     check_whole(&rd);
-    if (rd.faults.n)
+    r->ignored = arena_str(a, buf_view(&rd.ignored));
+    if (rd.no_memory || !r->ignored.p)
+        code = ERR_FAIL(e, NOMEM, "no memory to read the request");
+    else if (rd.faults.failed && !rd.faults.n)
+        code = ERR_FAIL(e, INVALID, "a field is wrong, and its name is too long to repeat");
+    else if (rd.faults.n)
         code = ERR_FAIL(e, INVALID, "%.*s%s", STR(buf_view(&rd.faults)),
                         rd.faults.failed ? "; and more" : "");
-    r->ignored = arena_str(a, buf_view(&rd.ignored));
     buf_fini(&rd.faults);
     buf_fini(&rd.ignored);
     return code;

@@ -40,6 +40,8 @@ static const char *const roles[] = {"system",    "user",        "assistant", "to
 
 /* ---- life cycle ---- */
 
+#define BOS_MAX KIB(16) /* bytes of BOS or EOS as text */
+
 enum err chat_open(struct chat **out, str source, str bos, str eos, struct err_info *e)
 {
     struct chat *c = mem_alloc(sizeof *c);
@@ -51,8 +53,10 @@ enum err chat_open(struct chat **out, str source, str bos, str eos, struct err_i
     c->is_default = str_trim(source).n == 0;
     c->bos = arena_str(&c->arena, bos);
     c->eos = arena_str(&c->arena, eos);
-    if (!c->bos.p || !c->eos.p)
-        err = ERR_FAIL(e, LIMIT, "the texts of BOS and EOS are too long");
+    if (bos.n > BOS_MAX || eos.n > BOS_MAX)
+        err = ERR_FAIL(e, LIMIT, "the texts of BOS and EOS are longer than %zu bytes", BOS_MAX);
+    else if (!c->bos.p || !c->eos.p)
+        err = ERR_FAIL(e, NOMEM, "no memory for the chat template");
     else
         err = jinja_compile(&c->t, c->is_default ? S(chatml) : source, e);
     if (err)
@@ -262,6 +266,7 @@ static enum err encode(struct encoder *x, const char *marks, int32_t **ids, size
     }
     if (!err) err = plain_to(x, x->text.n);
     if (err) return err;
+    if (x->ids.no_memory) return ERR_FAIL(x->e, NOMEM, "no memory for the tokens of a prompt");
     if (x->ids.failed) return ERR_FAIL(x->e, LIMIT, "the prompt is too long");
 
     *n = x->ids.n / sizeof *out;

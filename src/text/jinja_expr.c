@@ -79,7 +79,7 @@ static struct jnode *parse_string(struct jparse *p)
         str more = p->tok->s;
         char *joined = arena_alloc(&p->t->arena, s.n + more.n + 1, 1);
 
-        if (!joined) return jinja_syntax(p, "no memory");
+        if (!joined) return jinja_no_memory(p);
         if (s.n) memcpy(joined, s.p, s.n);
         if (more.n) memcpy(joined + s.n, more.p, more.n);
         s = (str){joined, s.n + more.n};

@@ -158,6 +158,7 @@ struct jparse {
 
 struct jnode *jinja_node(struct jparse *p, enum jnode_kind kind);
 void *jinja_syntax(struct jparse *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void *jinja_no_memory(struct jparse *p);
 uint32_t jinja_sym(struct jparse *p, str name);
 bool jinja_at_op(const struct jparse *p, int op);
 bool jinja_at_name(const struct jparse *p, const char *name);

@@ -31,11 +31,18 @@ void *jinja_syntax(struct jparse *p, const char *fmt, ...)
     return NULL;
 }
 
+void *jinja_no_memory(struct jparse *p)
+{
+    if (!p->err)
+        p->err = ERR_FAIL(p->e, NOMEM, "no memory for line %u of the chat template", p->tok->line);
+    return NULL;
+}
+
 struct jnode *jinja_node(struct jparse *p, enum jnode_kind kind)
 {
     struct jnode *n = ARENA_NEW(&p->t->arena, struct jnode, 1);
 
-    if (!n) return jinja_syntax(p, "no memory");
+    if (!n) return jinja_no_memory(p);
     n->kind = (uint8_t)kind;
     n->line = p->tok->line;
     return n;
@@ -48,7 +55,7 @@ static bool grow_syms(struct jparse *p)
     str *syms = ARENA_NEW(&t->arena, str, size);
     uint32_t *index = ARENA_NEW(&t->arena, uint32_t, size * 2);
 
-    if (!syms || !index) return jinja_syntax(p, "no memory") != NULL;
+    if (!syms || !index) return jinja_no_memory(p) != NULL;
     if (t->n_syms) memcpy(syms, t->syms, t->n_syms * sizeof *syms);
     for (size_t i = 0; i < t->n_syms; i++) {
         size_t at = str_hash(syms[i]) & (size * 2 - 1);

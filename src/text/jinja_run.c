@@ -37,11 +37,17 @@ bool jinja_step(struct jmach *m, size_t n)
 
 void *jinja_alloc(struct jmach *m, size_t count, size_t n)
 {
+    size_t left = m->a->cap - m->a->used;
     void *p = NULL;
 
     if (m->a->used - m->arena_from <= LIMIT_TEMPLATE_ARENA && count <= LIMIT_TEMPLATE_ARENA &&
-        n * count <= LIMIT_TEMPLATE_ARENA)
+        n * count <= LIMIT_TEMPLATE_ARENA) {
         p = arena_array(m->a, count ? count : 1, n, n == 1 ? 1 : 16);
+        if (!p && n * count + 16 < left) {
+            jinja_fail(m, ERR_NOMEM, "no memory");
+            return NULL;
+        }
+    }
     if (!p) jinja_fail(m, ERR_LIMIT, "more than %zu bytes of memory", LIMIT_TEMPLATE_ARENA);
     return p;
 }
@@ -429,7 +435,8 @@ static bool deliver(struct jmach *m, const struct jbuild *b, buf *out, buf *mark
         marks->n += b->n;
     }
     if (out->failed || (marks && marks->failed))
-        return jinja_fail(m, ERR_LIMIT, "no room for a prompt of %zu bytes", b->n);
+        return jinja_fail(m, out->no_memory || (marks && marks->no_memory) ? ERR_NOMEM : ERR_LIMIT,
+                          "no room for a prompt of %zu bytes", b->n);
     return true;
 }
 
