@@ -153,6 +153,10 @@ static void test_many(void)
     snprintf(body + n, sizeof body - n, ",\"strict\":true}");
     ok(parse(&r, OPENAI_CHAT, body, &e) == ERR_INVALID && strlen(e.text) < sizeof e.text,
        "and refused in strict mode");
+    n = (size_t)snprintf(body, sizeof body, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\"}],");
+    snprintf(body + n, sizeof body - n, "\"%01000d\":1,\"strict\":true}", 7);
+    ok(parse(&r, OPENAI_CHAT, body, &e) == ERR_INVALID,
+       "so is a field whose name is too long to repeat: %s", e.text);
     ok(parse(&r, OPENAI_CHAT,
              CHAT(",\"frob\":1,\"logit_bias\":{\"1\":2},\"user\":\"u\",\"mirostat\":null,"
                   "\"prompt\":\"p\""),
