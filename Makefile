@@ -10,6 +10,7 @@ S       ?= 300
 T       ?=
 
 .DEFAULT_GOAL := build
+.NOTPARALLEL: # the order counts, and ninja runs things at once itself
 .PHONY: build-dir help setup setup-test build run test check fuzz bench clean
 
 help:
