@@ -8,7 +8,7 @@
  */
 #include "compute/cpu/mat_unpack_avx512.h"
 
-#define AHEAD 1024 /* bytes */
+#define AHEAD 384 /* bytes */
 
 INLINE void prefetch(const uint8_t *p, int bytes)
 {
