@@ -1,0 +1,11 @@
+"""docs/cli.md is what the program's own help says (tools/docs writes it)."""
+import os
+import subprocess
+import sys
+
+import _rbee as t
+
+r = subprocess.run([sys.executable, f"{t.ROOT}/tools/docs", "--check"], capture_output=True, text=True,
+                   env={**os.environ, "RBEE_BIN": t.BIN})
+t.ok(r.returncode == 0, "docs/cli.md is up to date", r.stdout + r.stderr)
+t.done()
