@@ -8,12 +8,14 @@
  */
 #include "compute/cpu/mat_unpack_avx512.h"
 
-#define AHEAD 384 /* bytes */
+/* Bytes that are prefetched before they are read; measured on Zen 4, where more is worse. */
+#define AHEAD       384
+#define AHEAD_PLAIN 128
 
 INLINE void prefetch(const uint8_t *p, int bytes)
 {
     for (int i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)p + i, _MM_HINT_T0);
 }
 
 /* ---- 32 values a block, four blocks a step ---- */
@@ -60,7 +62,7 @@ INLINE void dot32(const struct mat_dot *a, struct type32 t, int n_rows, int n_co
         MAT_COLS(c, n_cols, f[r][c] = _mm512_setzero_ps(););
     });
     for (uint64_t g = 0; g < groups; g++) {
-        MAT_ROWS(r, n_rows, prefetch(w[r], 4 * t.bytes););
+        MAT_ROWS(r, n_rows, prefetch(w[r] + AHEAD, 4 * t.bytes););
         step32(t, w, x, n_rows, n_cols, f);
         MAT_ROWS(r, n_rows, w[r] += 4 * t.bytes;);
         MAT_COLS(c, n_cols, x[c]++;);
@@ -148,7 +150,7 @@ INLINE void dot256(const struct mat_dot *a, struct type256 t, int n_rows, int n_
     });
     for (uint64_t g = 0; g < groups; g++) {
         MAT_ROWS(r, n_rows, {
-            prefetch(w[r], t.bytes);
+            prefetch(w[r] + AHEAD, t.bytes);
             step256(t, w[r], x, n_cols, f[r], fm[r]);
             w[r] += t.bytes;
         });
@@ -190,7 +192,7 @@ INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols
     MAT_ROWS(r, n_rows, { MAT_COLS(c, n_cols, even[r][c] = odd[r][c] = _mm512_setzero_ps();); });
     uint64_t i = 0, whole = a->cols / 32 * 32;
     for (; i < whole; i += 32) {
-        MAT_ROWS(r, n_rows, prefetch(a->w[r] + i * t.bytes, 32 * (int)t.bytes););
+        MAT_ROWS(r, n_rows, prefetch(a->w[r] + i * t.bytes + AHEAD_PLAIN, 32 * (int)t.bytes););
         stepf(t, a, i, 0xffff, even);
         stepf(t, a, i + 16, 0xffff, odd);
     }
