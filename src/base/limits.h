@@ -24,6 +24,8 @@
 #define LIMIT_PLAN_STEPS    (1u << 16)
 #define LIMIT_CONFIG_FILE   MIB(1)
 #define LIMIT_TEXT_FILE     MIB(256) /* text given to tokenize and eval */
+#define LIMIT_VET_HEAP      GIB(2)   /* that a model may make its first reader allocate */
+#define LIMIT_VET_SECONDS   60u      /* that opening a model may take */
 
 /* text */
 #define LIMIT_TOK_ARENA      MIB(512)   /* indexes of one vocabulary */

@@ -158,7 +158,8 @@ static enum err run(const struct worker_kind *kind, struct eval_opts *o, struct 
     /* Logits are asked for the whole sequence at once; a perplexity goes window by window. */
     if (o->logits && conf.n_ctx == 0) conf.n_ctx = s.n;
     if (conf.max_out == 0) conf.max_out = 64;
-    if (!(code = engine_open(&en, o->model, &conf, e))) {
+    if (!(code = worker_vet(o->model, &o->conf, &conf, false, e)) &&
+        !(code = engine_open(&en, o->model, &conf, e))) {
         s.ids = ids;
         s.n_vocab = engine_meta(en)->n_vocab;
         code = o->logits ? run_logits(en, o->logits, &s, e) : run_perplexity(en, &s, o->json, e);

@@ -236,19 +236,14 @@ static enum err load(struct serve *s, struct err_info *e)
 {
     struct engine_conf conf;
     struct engine *en;
-    const struct tok *t;
     enum err code;
-    buf bos = {.cap = KIB(1)}, eos = {.cap = KIB(1)};
 
     if ((code = worker_conf_engine(s->kind, &s->o.conf, &conf, e))) return code;
     log_ev(LOG_MODEL_LOADING, "path", s->o.model);
-    if ((code = engine_open(&en, s->o.model, &conf, e))) return code;
-    t = engine_tok(en);
-    if (tok_bos(t) >= 0) tok_piece(t, tok_bos(t), true, &bos);
-    if (tok_eos(t) >= 0) tok_piece(t, tok_eos(t), true, &eos);
-    code = chat_open(&s->chat, engine_meta(en)->chat_template, buf_view(&bos), buf_view(&eos), e);
-    buf_fini(&bos);
-    buf_fini(&eos);
+    if ((code = worker_vet(s->o.model, &s->o.conf, &conf, true, e)) ||
+        (code = engine_open(&en, s->o.model, &conf, e)))
+        return code;
+    code = worker_chat(&s->chat, engine_meta(en), engine_tok(en), e);
     if (!code) code = host_open(&s->host, en, wake_loop, s, e);
     if (code) {
         engine_close(en);
