@@ -1,6 +1,7 @@
 """The table of model families: what each tiny model's file says, and which optional tensors it has.
 
-row(name, arch, keys, ...) adds one model. keys are GGUF keys without their architecture prefix ("=key" has none), laid over DEFAULT; None removes a key.
+row(name, arch, keys, ...) adds one model. keys are GGUF keys without their architecture prefix ("=key" has none), laid over DEFAULT;
+None removes a key.
 The tensors that libllama insists on for these keys are asked from it (llama.Library.tensors); `extra` names the optional ones, with
 "*" for every layer and {1,3} for some. `kind` is what is recorded: logits; embed (a row per token and the pooled row); rank (one score).
 `gelu` marks models whose GELU libllama takes from an F16 table, which widens the tolerance. `init` overrides how tensors whose name
@@ -23,11 +24,12 @@ LOUD = ((r"post_.*norm", draw.normal(3, 0.5)),)
 rows = {}
 
 
-def row(name, arch, keys, norm=RMS, extra=(), kind="logits", gelu=False, vocab="gpt2", init=(), q8=(), n=24, emb=None, tree=True):
+def row(name, arch, keys, norm=RMS, extra=(), kind="logits", gelu=False, vocab="gpt2", init=(), q8=(), n=24, emb=None, tree=True,
+        table=rows):
     all_keys = dict(DEFAULT)
     all_keys.update(norm)
     all_keys.update(keys)
-    rows[name] = dict(name=name, arch=arch, keys={k: v for k, v in all_keys.items() if v is not None}, extra=dict(extra), kind=kind,
+    table[name] = dict(name=name, arch=arch, keys={k: v for k, v in all_keys.items() if v is not None}, extra=dict(extra), kind=kind,
                       gelu=gelu, vocab=vocab, init=init, q8=q8, n=n, emb=emb, tree=tree)
 
 
@@ -168,7 +170,8 @@ row("refact", "refact", {**heads(4, 1)}, tree=False)
 row("dbrx", "dbrx", {"expert_count": 4, "expert_used_count": 2, "attention.clamp_kqv": 1.5, "feed_forward_length": 12}, norm=LN, tree=False)
 row("grok", "grok", {"expert_count": 4, "expert_used_count": 2, "feed_forward_length": 12}, gelu=True, emb=0.015,
     extra={**head(), "blk.*.ffn_gate_exps.weight": (32, 12, 4)}, tree=False)
-row("arctic", "arctic", {"embedding_length": 24, **heads(3, 1), "feed_forward_length": 24, "expert_count": 4, "expert_used_count": 2}, tree=False)
+row("arctic", "arctic", {"embedding_length": 24, **heads(3, 1), "feed_forward_length": 24, "expert_count": 4, "expert_used_count": 2},
+    tree=False)
 row("openelm", "openelm", {**heads([2, 4], [1, 2], 8), "feed_forward_length": [16, 32]}, tree=False)
 row("orion", "orion", {}, norm=LN, tree=False)
 row("xverse", "xverse", {**heads(4, 4)}, tree=False)

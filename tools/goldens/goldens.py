@@ -60,7 +60,7 @@ def tokenizer(kind, n):
 
 
 def file_keys(row):
-    keys = {"general.architecture": row["arch"], "general.name": row["name"], row["arch"] + ".vocab_size": families.VOCAB}
+    keys = {"general.architecture": row["arch"], "general.name": "golden", row["arch"] + ".vocab_size": families.VOCAB}
     keys.update({k[1:] if k[0] == "=" else row["arch"] + "." + k: v for k, v in row["keys"].items()})
     keys.update(tokenizer(row["vocab"], families.VOCAB))
     if row["kind"] != "logits":
@@ -203,7 +203,7 @@ def make_encoder(library, row, shapes, keys, out, seed):
     return size, "seed %d, pooled %s" % (seed, " ".join("%.3f" % x for x in pooled[:3]))
 
 
-def make(library, row, out, seed=1):
+def make(library, row, out, seed):
     keys = file_keys(row)
     with tempfile.NamedTemporaryFile(suffix=".gguf") as scratch:
         shapes = wanted(library, row, keys, scratch.name)
@@ -214,7 +214,7 @@ def make(library, row, out, seed=1):
         f.write("%s; %d bytes; %s\n" % (row["arch"], size, note))
 
 
-def apart(library, row, out):
+def apart(library, row, out, seed):
     """make() in a process of its own, because libllama ends the process over a model it does not like. Returns 1 if that failed."""
     pid = os.fork()
     if pid:
@@ -224,7 +224,7 @@ def apart(library, row, out):
         return int(status != 0)
     library.log.clear()
     try:
-        make(library, row, out)
+        make(library, row, out, seed)
     except RuntimeError as e:
         print("%-24s FAILED: %s" % (row["name"], str(e).replace("\n", " | ")), flush=True)
         os._exit(1)
@@ -268,17 +268,17 @@ def main():
     p.add_argument("--compare", action="store_true")
     p.add_argument("--variants", action="store_true")
     p.add_argument("--all", action="store_true", help="rows that the tree has no room for, too")
-    a = p.parse_args()
+    a = p.parse_intermixed_args()
     library = llama.Library(a.library, a.cpu)
     if a.compare:
         return compare(library, a.out)
-    table = families.rows
+    table, seed = families.rows, 1
     if a.variants:
         import variants
-        table = variants.rows
+        table, seed = variants.rows, 1001
     os.makedirs(a.out, exist_ok=True)
     names = a.names or [name for name in table if table[name]["tree"] or a.all]
-    failed = sum(apart(library, table[name], a.out) for name in names)
+    failed = sum(apart(library, table[name], a.out, seed) for name in names)
     index(a.out, table)
     return failed
 
