@@ -16,6 +16,13 @@
 #define LIMIT_GGUF_SPLITS   1024       /* files of one model */
 #define LIMIT_GGUF_ARENA    MIB(256)   /* header and directory of one model */
 #define LIMIT_GGUF_HEADER   MIB(256)   /* bytes before the tensor data */
+#define LIMIT_ST_HEADER     100000000  /* SafeTensors: the specification's own cap */
+#define LIMIT_ST_TENSORS    (1u << 18) /* tensors of one SafeTensors model */
+#define LIMIT_ST_NAME       512        /* bytes of a tensor's name */
+#define LIMIT_ST_SHARDS     1024       /* files of one SafeTensors model */
+#define LIMIT_ST_ARENA      GIB(1)     /* a header as a tree, while it is read */
+#define LIMIT_HF_INDEX      MIB(64)    /* model.safetensors.index.json */
+#define LIMIT_HF_ARENA      MIB(512)   /* names, keys and vocabulary of a Hugging Face model */
 #define LIMIT_MODEL_LAYERS  1024
 #define LIMIT_MODEL_HEADS   1024
 #define LIMIT_MODEL_DIM     (1u << 20)
