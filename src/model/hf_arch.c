@@ -11,8 +11,11 @@
 
 /* clang-format off */
 static const struct hf_arch rows[] = {
-    {"LlamaForCausalLM LLaMAForCausalLM LlavaForConditionalGeneration InternLMForCausalLM "
-     "YiForCausalLM AquilaForCausalLM", "llama", HF_HALVES, NULL, NULL, NULL},
+    {"LlamaForCausalLM LLaMAForCausalLM InternLMForCausalLM YiForCausalLM AquilaForCausalLM", "llama", HF_HALVES,
+     NULL, NULL, NULL},
+    {"LlavaForConditionalGeneration", "llama", HF_HALVES, NULL, NULL,
+     "{\"hidden_size\": 4096, \"intermediate_size\": 11008, \"num_hidden_layers\": 32, \"num_attention_heads\": 32,"
+     " \"max_position_embeddings\": 2048, \"vocab_size\": 32000}"},
     {"MistralForCausalLM", "llama", HF_HALVES, NULL, NULL,
      "{\"num_key_value_heads\": 8}"},
     {"MixtralForCausalLM", "llama", HF_HALVES, NULL, hf_keys_moe,

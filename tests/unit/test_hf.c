@@ -175,8 +175,78 @@ static void test_golden(void)
     free(list);
 }
 
+/* ---- config.json alone ---- */
+
+/* The classes among the real configurations that are refused by name. */
+static bool is_refused(const char *file)
+{
+    static const char *const none[] = {"gpt_j.json", "orion.json", "phi-3_5-vision.json",
+                                       "qwen.json", "rwkv5_3b.json"};
+
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        if (!strcmp(file, none[i])) return true;
+    return false;
+}
+
+static uint32_t number(const struct gguf *g, const char *suffix)
+{
+    struct err_info e;
+    uint32_t v = 0;
+    char key[128];
+    str arch = {0};
+
+    (void)!gguf_get_str(g, "general.architecture", &arch, &e);
+    snprintf(key, sizeof key, "%.*s.%s", STR(arch), suffix);
+    (void)!gguf_get_u32(g, key, &v, &e);
+    return v;
+}
+
+static void check_config(const char *dir, const char *file)
+{
+    struct err_info e = {0};
+    struct gguf g;
+    char path[512], *text;
+    size_t n;
+    enum err r;
+
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    if (map_read_file(path, MIB(1), &text, &n, &e)) return;
+    r = hf_parse_config(&g, (str){text, n}, &e);
+    if (is_refused(file)) {
+        ok(r == ERR_UNSUPPORTED && strstr(e.text, "of class '"), "%s: refused by name", file);
+        if (!r) gguf_close(&g);
+    } else if (ok(r == ERR_OK, "%s: has keys", file)) {
+        ok(number(&g, "block_count") && number(&g, "embedding_length") &&
+               number(&g, "context_length") && number(&g, "vocab_size") &&
+               (number(&g, "attention.head_count") && number(&g, "feed_forward_length")),
+           "%s: and all that a model has", file);
+        gguf_close(&g);
+    } else {
+        printf("# %s\n", e.text);
+    }
+    mem_free(text);
+}
+
+static void test_configs(void)
+{
+    const char *dir = tap_data("hub/configs");
+    struct dirent **list;
+    int n = dir ? scandir(dir, &list, NULL, alphasort) : -1;
+
+    if (n < 0) {
+        skip("no configurations here");
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        if (list[i]->d_name[0] != '.') check_config(dir, list[i]->d_name);
+        free(list[i]);
+    }
+    free(list);
+}
+
 int main(void)
 {
     test_golden();
+    test_configs();
     return tap_end();
 }
