@@ -41,14 +41,21 @@ def value(name, v):
     return struct.pack("<IIQ", ARR, k, len(v)) + b"".join(scalar(k, x) for x in v)
 
 
-def q8_0(data):
-    """Blocks of 32: F16 scale, 32 int8. The scale is rounded first so that what is stored is what is meant."""
-    out = []
+def q8_blocks(data):
+    """(scale, 32 integers) of each block of 32. The scale is rounded to F16 first."""
     for i in range(0, len(data), 32):
         block = data[i:i + 32]
         d = struct.unpack("<e", struct.pack("<e", max(abs(x) for x in block) / 127 or 1.0))[0]
-        out.append(struct.pack("<e32b", d, *(max(-127, min(127, round(x / d))) for x in block)))
-    return b"".join(out)
+        yield d, [max(-127, min(127, round(x / d))) for x in block]
+
+
+def q8_0(data):
+    return b"".join(struct.pack("<e32b", d, *q) for d, q in q8_blocks(data))
+
+
+def as_q8_0(data):
+    """The values that q8_0() will store for data."""
+    return array.array("f", [d * x for d, q in q8_blocks(data) for x in q])
 
 
 def write(path, keys, tensors):

@@ -54,8 +54,8 @@ row("v-deepseek", "deepseek", {"leading_dense_block_count": 1, "block_count": 3,
     extra=head())
 MLA = {"attention.head_count_kv": 1, "leading_dense_block_count": 1, "attention.kv_lora_rank": 12, "attention.key_length": 18,
        "attention.value_length": 12, "attention.key_length_mla": 14, "attention.value_length_mla": 10, "rope.dimension_count": 6}
-row("v-deepseek2-lite", "deepseek2", {**MLA, "attention.q_lora_rank": 0, **moe(6, 2, 8, gating_func=1, weights_scale=1.0, shared_count=1)},
-    extra=head())
+row("v-deepseek2-lite", "deepseek2", {**MLA, "attention.q_lora_rank": 0,
+    **moe(6, 2, 8, gating_func=1, weights_scale=1.0, shared_count=1)}, extra=head())
 row("v-deepseek2-scaled", "deepseek2", {**MLA, "attention.q_lora_rank": 10, "block_count": 3, "leading_dense_block_count": 2,
     **moe(6, 3, 8, gating_func=1, weights_scale=3.0, shared_count=2)})
 row("v-deepseek3", "deepseek2", {**MLA, "attention.q_lora_rank": 10, **moe(12, 4, 8, gating_func=2, weights_norm=True, weights_scale=2.2,
