@@ -36,6 +36,7 @@
 
 /* text */
 #define LIMIT_TOK_ARENA      MIB(512)   /* indexes of one vocabulary */
+#define LIMIT_TOK_FILE       MIB(256)   /* a tokenizer.json, tokenizer.model or list of ranks */
 #define LIMIT_TOK_TEXT       GIB(1)     /* text of one tok_encode() */
 #define LIMIT_JSON_NODES     (1u << 22) /* values waiting for their container to close */
 #define LIMIT_TEMPLATE       MIB(1)     /* chat template source */
