@@ -8,7 +8,7 @@
  * Invariant: after load_open() every step of the plan can run, every weight points at all of its
  * bytes, and the KV cache holds at least one sequence of full length.
  *
- * Left out: Hugging Face layouts, and quantising while loading.
+ * Left out: quantising while loading.
  */
 #include "engine/load.h"
 
@@ -16,6 +16,7 @@
 
 #include "base/limits.h"
 #include "base/os.h"
+#include "model/source.h"
 
 #define DEFAULT_CTX       4096
 #define DEFAULT_SLOTS     16
@@ -157,7 +158,9 @@ static struct need needs(const struct load *l, const struct engine_conf *c, load
     uint64_t dev = c->backend->bytes(&l->plan, &d);
     n.kv = meta_kv_bytes_per_pos(&l->meta, c->ktype, c->vtype) * KV_BLOCK * n.n_blocks;
     n.compute = (dev > n.kv ? dev - n.kv : 0) + extra(c, n.n_blocks, l->meta.n_vocab);
+    /* Copies are in memory already and no longer among what is available. */
     n.total = l->weight_bytes + n.kv + n.compute;
+    n.total -= l->gguf.copied_bytes < l->weight_bytes ? l->gguf.copied_bytes : l->weight_bytes;
     return n;
 }
 
@@ -236,7 +239,7 @@ enum err load_check(struct load *l, const char *path, const struct engine_conf *
                     struct err_info *e)
 {
     *l = (struct load){0};
-    enum err err = gguf_open(&l->gguf, path, e);
+    enum err err = source_open(&l->gguf, path, e);
     if (err) return err;
     arena_init(&l->arena, LIMIT_GGUF_ARENA);
     err = read_parts(l, conf, e);

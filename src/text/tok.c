@@ -23,6 +23,7 @@
 enum err tok_open(struct tok **out, const struct gguf *g, struct err_info *e)
 {
     *out = NULL;
+    if (g->dir) return tok_open_dir(out, g->dir, e);
     struct tok *t = tok_new();
     if (!t) return ERR_FAIL(e, NOMEM, "no memory for a tokenizer");
     struct tok_spec spec = {0};

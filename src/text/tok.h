@@ -25,6 +25,7 @@ enum tok_flags {
 enum tok_kind { TOK_NORMAL, TOK_UNKNOWN, TOK_CONTROL, TOK_USER, TOK_UNUSED, TOK_BYTE };
 
 /* ---- life cycle ---- */
+/* A model's own; for one that is a Hugging Face directory, tok_open_dir(). */
 MUST_CHECK enum err tok_open(struct tok **out, const struct gguf *g, struct err_info *e);
 /* From a folder as Hugging Face has it: tokenizer.json, else tokenizer.model, else *.tiktoken, else
  * vocab.json with merges.txt; with what tokenizer_config.json says. The tokenizer keeps the files
