@@ -125,20 +125,21 @@ row("llama-wide-heads", "llama", {**heads(3, 1, 12), "embedding_length": 28}, ex
 row("mixtral-yarn", "llama", {"expert_count": 5, "expert_used_count": 2, "feed_forward_length": 10, "rope.scaling.type": "yarn",
     "rope.scaling.factor": 8.0, "rope.scaling.original_context_length": 64},
     extra={**head(), "blk.*.ffn_gate_exps.weight": (32, 10, 5)})
-row("phimoe", "phimoe", {**moe(4, 2, 12), "feed_forward_length": 12}, extra=biases(attn_q=32, attn_k=16, attn_v=16))
+# libllama takes phimoe's norms, layer norms with a bias in the original, for RMS norms with a bias: not for the tree.
+row("phimoe", "phimoe", {**moe(4, 2, 12), "feed_forward_length": 12}, extra=biases(attn_q=32, attn_k=16, attn_v=16), tree=False)
 row("exaone4", "exaone4", {"block_count": 3, "feed_forward_length": 16, "attention.layer_norm_rms_epsilon": 1e-6})
 row("glm4moe", "glm4moe", {**heads(4, 2, 8), **moe(4, 2, 16, gating_func=2, shared_count=1, weights_norm=True, weights_scale=1.5),
     "rope.dimension_count": 4, "leading_dense_block_count": 1},
     extra={**biases(attn_q=32, attn_k=16, attn_v=16), "blk.*.attn_q_norm.weight": (8,), "blk.*.attn_k_norm.weight": (8,)})
 row("dots1", "dots1", {**heads(4, 4), **moe(4, 2, 12, gating_func=2, shared_count=1, weights_norm=True, weights_scale=2.5),
-    "feed_forward_length": 16, "leading_dense_block_count": 1}, extra={"blk.{1}.exp_probs_b.bias": (4,)}, tree=False)
-row("ernie4_5", "ernie4_5", {}, extra=biases(attn_q=32, attn_k=16, attn_v=16, attn_output=32))
+    "feed_forward_length": 16, "leading_dense_block_count": 1}, extra={"blk.{1}.exp_probs_b.bias": (4,)})
+row("ernie4_5", "ernie4_5", {}, extra=biases(attn_q=32, attn_k=16, attn_v=16))
 row("ernie4_5-moe", "ernie4_5-moe", {**moe(4, 2, 12, shared_feed_forward_length=16, shared_count=1), "interleave_moe_layer_step": 1,
     "leading_dense_block_count": 1}, extra={"blk.{1}.ffn_gate_exps.weight": (32, 12, 4), "blk.{1}.exp_probs_b.bias": (4,)}, tree=False)
 row("hunyuan-dense", "hunyuan-dense", {}, tree=False)
 row("hunyuan-moe", "hunyuan-moe", {**moe(4, 2, 12, shared_feed_forward_length=16), "feed_forward_length": 12}, tree=False)
 row("seed_oss", "seed_oss", {**heads(4, 2, 12), "feed_forward_length": 24}, extra=biases(attn_q=48, attn_k=24, attn_v=24), tree=False)
-row("smallthinker", "smallthinker", {**heads(2, 1, 8), "block_count": 4, "embedding_length": 24, **moe(4, 2, 8, gating_func=2),
+row("smallthinker", "smallthinker", {**heads(2, 1, 8), "block_count": 5, "embedding_length": 24, **moe(4, 2, 8, gating_func=2),
     "feed_forward_length": 8, "attention.sliding_window": 8}, tree=False)
 row("bailingmoe2", "bailingmoe2", {**moe(8, 3, 8, gating_func=2, shared_count=1, weights_norm=True, weights_scale=2.5, group_count=4,
     group_used_count=2), "expert_shared_feed_forward_length": 8, "leading_dense_block_count": 1},
@@ -154,7 +155,8 @@ row("falcon-h1", "falcon-h1", {**MAMBA2, "ssm.inner_size": 32, "ssm.time_step_ra
 row("plamo2", "plamo2", {**heads([4, 4], [0, 2], 8), "embedding_length": 24, **MAMBA2, "ssm.inner_size": 32, "ssm.time_step_rank": 4,
     "ssm.group_count": 0, "feed_forward_length": 24}, init=LOUD)
 row("minimax-m2", "minimax-m2", {**moe(4, 2, 12, gating_func=2), "feed_forward_length": 12, "rope.dimension_count": 4}, tree=False)
-row("qwen2vl", "qwen2vl", MROPE, extra=biases(attn_q=32, attn_k=16, attn_v=16))
+# libllama 0.5.0 forgets to read qwen2vl's epsilon; with this one it does not matter.
+row("qwen2vl", "qwen2vl", {**MROPE, "attention.layer_norm_rms_epsilon": 1e-12}, extra=biases(attn_q=32, attn_k=16, attn_v=16))
 row("qwen3vl", "qwen3vl", {**heads(4, 2, 8), **MROPE}, tree=False)
 row("qwen3vlmoe", "qwen3vlmoe", {**heads(4, 2, 8), **MROPE, **moe(4, 2, 12)}, tree=False)
 row("afmoe", "afmoe", {**heads(4, 2, 8), "block_count": 2, **moe(4, 2, 12, gating_func=2, shared_count=1, weights_scale=1.8,

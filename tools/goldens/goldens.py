@@ -27,6 +27,7 @@ import gguf
 import llama
 
 GREEDY = 16
+SEEDS = 120
 MARGIN = {False: 0.03, True: 0.08}
 TABLE_LIMIT = 5e-7
 LETTERS = [chr(c) for c in range(33, 127)]
@@ -161,14 +162,17 @@ def nmse(want, got):
 def second_opinion(row, tensors, ids, name, data):
     """For a GELU model: ({exact-NAME: the answer without the library's table}, how far the table takes the library from it).
 
-    Stops if the forward pass with that table is not the library's answer: then one of the two is wrong.
+    With the table the forward pass must be the library's answer; if it is far off, one of the two is wrong. A little off means that
+    some value lies between two entries and the model amplifies it: the distance is infinite then, so that another seed is taken.
     """
     if not row["gelu"] or row["arch"] not in forward.FORWARD:
         return {}, 0.0
     rows, pool = forward.run(row, tensors, ids, True)
     got = pool if name == "pooled.f32" else [x for r in rows for x in r]
-    if nmse(data, got) > 3e-9:
+    if nmse(data, got) > 1e-5:
         raise RuntimeError("%s: the forward pass differs by %.1e" % (name, nmse(data, got)))
+    if nmse(data, got) > 3e-9:
+        return {}, math.inf
     rows, pool = forward.run(row, tensors, ids, False)
     got = array.array("f", pool if name == "pooled.f32" else [x for r in rows for x in r])
     return {"exact-" + name: got.tobytes()}, nmse(got, data)
@@ -177,7 +181,7 @@ def second_opinion(row, tensors, ids, name, data):
 def make_decoder(library, row, shapes, keys, out, first):
     scratch = out + ".tmp"
     best = None
-    for seed in range(first, first + 60):
+    for seed in range(first, first + SEEDS):
         tensors = draw_all(row, shapes, seed)
         ids = prompt(row, seed)
         for _ in range(2):
@@ -224,7 +228,7 @@ def encoded(library, row, shapes, path, ids):
 
 
 def make_encoder(library, row, shapes, keys, out, first):
-    for seed in range(first, first + 60):
+    for seed in range(first, first + SEEDS):
         tensors, ids = draw_all(row, shapes, seed), prompt(row, seed)
         size = save(out, keys, tensors, {"tokens.txt": ids})
         files = encoded(library, row, shapes, os.path.join(out, "model.gguf"), ids)
