@@ -470,6 +470,9 @@ static void test_misdeeds(void)
     is_int(vet_one(odd_text, VET_AUTO, 20), ERR_FORMAT, "a text of escape characters");
     ok(!strchr(e.text, '\x1b') && !strchr(e.text, '\xff'), "is made harmless");
     is_int(vet_one(crash, VET_OFF, 20), ERR_OK, "switched off, nothing runs");
+    signal(SIGCHLD, SIG_IGN);
+    is_int(vet_one(read_much, VET_AUTO, 20), ERR_OK, "started with SIGCHLD ignored, all is well");
+    ok(signal(SIGCHLD, SIG_DFL) == SIG_IGN, "and it is ignored again afterwards");
     ok(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD, "no child is left");
     is_int(open_fds(), fds, "no descriptor is left");
 }
