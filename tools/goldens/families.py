@@ -21,6 +21,8 @@ LN = {"attention.layer_norm_epsilon": 1e-5}
 VOCAB = 64
 # Branches that outweigh large embeddings which are the head too; without it such a model only repeats its last token.
 LOUD = ((r"post_.*norm", draw.normal(3, 0.5)),)
+# Branches that keep rounding from growing through dozens of layers.
+QUIET = ((r"(attn_output|ffn_down)\.weight", draw.matrix(0.5)),)
 rows = {}
 
 
@@ -167,7 +169,8 @@ row("apertus", "apertus", {**heads(4, 2, 8), "=xielu.alpha_n": [0.8, 0.6], "=xie
 row("arcee", "arcee", {}, tree=False)
 # ---- older decoders ---------------------------------------------------------------------------------------------------------------
 row("starcoder-mha", "starcoder", {**heads(4, 4), "context_length": 96}, norm=LN, gelu=True, tree=False)
-row("baichuan-13b", "baichuan", {"block_count": 40, "embedding_length": 8, "feed_forward_length": 8, **heads(2, 2)}, emb=0.6)
+row("baichuan-13b", "baichuan", {"block_count": 40, "embedding_length": 8, "feed_forward_length": 8, **heads(2, 2)}, emb=0.6,
+    init=QUIET)
 row("refact", "refact", {**heads(4, 1)}, tree=False)
 row("dbrx", "dbrx", {"expert_count": 4, "expert_used_count": 2, "attention.clamp_kqv": 1.5, "feed_forward_length": 12}, norm=LN, tree=False)
 row("grok", "grok", {"expert_count": 4, "expert_used_count": 2, "feed_forward_length": 12}, gelu=True, emb=0.015,

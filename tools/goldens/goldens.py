@@ -31,34 +31,28 @@ SEEDS = 120
 MARGIN = {False: 0.03, True: 0.08}
 TABLE_LIMIT = 5e-7
 LETTERS = [chr(c) for c in range(33, 127)]
-SPECIAL = {"gpt2": 3, "bert": 5, "rwkv": 1}
+SPECIAL = {"gpt2": 3, "bert": 5}
 POOL_RANK = 4
 RANK = [(r"(time|channel)_mix_lerp_[a-z]\b", 3), (r"ssm_norm\.weight", 2)]  # trailing ones that real files keep
 
 
 def tokenizer(kind, n):
     """Keys of a complete, minimal vocabulary of n tokens. Ids below SPECIAL[kind] are control tokens."""
-    k = "tokenizer.ggml."
-    special = SPECIAL[kind]
+    k, special = "tokenizer.ggml.", SPECIAL[kind]
     keys = {k + "model": kind}
     if kind == "gpt2":
-        words = ["<|pad|>", "<|bos|>", "<|eos|>", "\u0120", "\u010a"] + LETTERS[:n - 8] + ["ab", "abc", "\u0120a"]
-        words = words[:5] + [w for w in LETTERS if w.islower() or w.isdigit()] + [".", ",", "ab", "abc", "\u0120a"]
+        words = ["<|pad|>", "<|bos|>", "<|eos|>", "\u0120", "\u010a"] + [w for w in LETTERS if w.islower() or w.isdigit()]
+        words += [".", ",", "ab", "abc", "\u0120a"]
         words += [w for w in LETTERS if w not in words]
-        words = words[:n]
-        keys.update({k + "pre": "gpt-2", k + "tokens": words, k + "token_type": [3] * special + [1] * (n - special),
+        keys.update({k + "pre": "gpt-2", k + "tokens": words[:n], k + "token_type": [3] * special + [1] * (n - special),
                      k + "merges": ["a b", "ab c", "\u0120 a"], k + "bos_token_id": 1, k + "eos_token_id": 2,
                      k + "padding_token_id": 0, k + "add_bos_token": False, k + "add_eos_token": False})
-    elif kind == "bert":
-        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + ["\u2581" + c for c in "abcdefghijklmnopqrstuvwxyz"]
-        words = (words + [c for c in "abcdefghijklmnopqrstuvwxyz0123456789.,:;-+"])[:n]
-        keys.update({k + "tokens": words, k + "token_type": [3, 2, 3, 3, 3] + [1] * (n - 5), k + "bos_token_id": 2, k + "eos_token_id": 3,
-                     k + "unknown_token_id": 1, k + "seperator_token_id": 3, k + "padding_token_id": 0, k + "cls_token_id": 2,
-                     k + "mask_token_id": 4, k + "token_type_count": 2})
     else:
-        words = ["<s>"] + [chr(c) if c not in (92, 39) else "\\" + chr(c) for c in range(32, 127)]
-        keys.update({k + "tokens": words[:n], k + "token_type": [3] + [1] * (n - 1), k + "bos_token_id": 0, k + "eos_token_id": 0,
-                     k + "add_bos_token": False, k + "add_eos_token": False})
+        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + ["\u2581" + c for c in "abcdefghijklmnopqrstuvwxyz"]
+        words += list("abcdefghijklmnopqrstuvwxyz0123456789.,:;-+")
+        keys.update({k + "tokens": words[:n], k + "token_type": [3, 2, 3, 3, 3] + [1] * (n - 5), k + "bos_token_id": 2,
+                     k + "eos_token_id": 3, k + "unknown_token_id": 1, k + "seperator_token_id": 3, k + "padding_token_id": 0,
+                     k + "cls_token_id": 2, k + "mask_token_id": 4, k + "token_type_count": 2})
     return keys
 
 

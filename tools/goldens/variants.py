@@ -40,6 +40,8 @@ row("v-qwen3moe", "qwen3moe", {**heads(4, 2, 8), **moe(5, 3, 10)}, extra=head())
 row("v-olmoe", "olmoe", {**heads(4, 4), "expert_count": 6, "expert_used_count": 3, "feed_forward_length": 10}, extra=head())
 row("v-internlm2", "internlm2", {"embedding_length": 40, **heads(5, 5)})
 row("v-baichuan", "baichuan", {"embedding_length": 24, **heads(3, 3)})
+row("v-baichuan-7b", "baichuan", {"block_count": 32, "embedding_length": 8, "feed_forward_length": 8, **heads(1, 1)}, emb=0.6,
+    init=families.QUIET)
 row("v-exaone", "exaone", {**heads(8, 2)}, extra={"rope_freqs.weight": (2,)})
 row("v-smollm3", "smollm3", {"block_count": 5, **heads(4, 1), "embedding_length": 24, "feed_forward_length": 16})
 row("v-minicpm", "minicpm", {"embedding_scale": 7.0, "residual_scale": 0.4, "logit_scale": 0.7}, emb=0.1, init=STRONG, extra=head(32))
