@@ -210,8 +210,8 @@ static enum wait listen_to(pid_t pid, int fd, struct verdict *out, size_t *n, in
 /* What became of a child that did not end by itself with status 0. */
 static enum err refuse(const struct vet *v, int status, enum wait w, struct err_info *e)
 {
-    const char *advice = "it is damaged or made to do harm, and is refused; fetch it again from a "
-                         "source that you trust";
+    const char *advice = "it is damaged, made to do harm, or meets a defect of rbee, and is "
+                         "refused; fetch it again from a source that you trust";
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 
     if (w == WAIT_LATE || sig == SIGXCPU)
