@@ -119,6 +119,14 @@ row("bert-rank", "bert", {**ENCODER, "pooling_type": 4, "context_length": 64}, n
     extra={**BERT_BIAS, "cls.weight": (32, 32), "cls.bias": (32,), "cls.output.weight": (32, 1), "cls.output.bias": (1,)})
 row("bert-cls", "bert", {**ENCODER, **heads(2, 2), "pooling_type": 2, "context_length": 64, "attention.layer_norm_epsilon": 1e-12},
     norm=LN, kind="embed", gelu=True, vocab="bert", extra=BERT_BIAS, tree=False)
+row("bert-rank-plain", "bert", {**ENCODER, **heads(2, 2), "pooling_type": 4, "context_length": 48}, norm=LN, kind="rank", gelu=True,
+    vocab="bert", extra={**BERT_BIAS, "cls.output.weight": (32, 1), "cls.output.bias": (1,)}, tree=False)
+row("qwen3-rank", "qwen3", {**heads(4, 2, 8), "pooling_type": 4, "classifier.output_labels": ["yes", "no"]}, kind="rank",
+    extra={"cls.output.weight": (32, 2)})
+row("jina-bert-v3", "jina-bert-v3", ENCODER, norm=LN, kind="embed", gelu=True, vocab="bert", tree=False,
+    extra={**biases(attn_qkv=96, attn_output=32, ffn_up=20, ffn_down=32), "token_types.weight": (32, 2), "blk.*.attn_qkv.weight": (32, 96)})
+row("neo-bert", "neo-bert", ENCODER, kind="embed", vocab="bert", tree=False)
+row("eurobert", "eurobert", {**ENCODER, **heads(4, 2)}, kind="embed", tree=False)
 # ---- newer decoders ---------------------------------------------------------------------------------------------------------------
 row("llama4", "llama4", {"block_count": 4, "embedding_length": 24, "feed_forward_length": 16, **moe(4, 1, 8),
     "interleave_moe_layer_step": 2, **heads(2, 1), "attention.sliding_window": 8})

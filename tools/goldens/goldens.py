@@ -104,7 +104,7 @@ def prompt(row, seed):
 def continuation(model, ids, low):
     """(ids, smallest margin, largest difference to the batch) of the greedy continuation, one id at a time; margin 0 if it is poor."""
     rows = model.logits(ids)
-    out, margin, step = [], 1e9, 0.0
+    out, margin = [], 1e9
     last = rows[-1]
     at = len(ids)
     for _ in range(GREEDY):
@@ -117,7 +117,7 @@ def continuation(model, ids, low):
     whole = model.logits(ids + out)
     step = max(abs(a - b) for a, b in zip(whole[-1], last))
     model.clear()
-    if min(out) < low or len(set(out)) < 4:
+    if min(out) < low or len(set(out)) < 4 or step > 1e-4:
         margin = 0
     return rows, out, margin, step
 
