@@ -126,7 +126,9 @@ static enum err tensor(struct maker *m, const char *name, enum dtype t, uint64_t
 
 static enum err matrix(struct maker *m, const char *name, uint64_t cols, uint64_t rows)
 {
-    enum dtype t = quant_mix_pick(&m->mix, str_c(name), m->s->layers, m->s->tied, cols);
+    struct quant_model model = {
+        .n_layer = m->s->layers, .n_gqa = m->s->heads / m->s->heads_kv, .tied = m->s->tied};
+    enum dtype t = quant_mix_pick(&m->mix, str_c(name), &model, cols);
 
     return tensor(m, name, t, cols, rows, 0, 0.02f);
 }

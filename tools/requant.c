@@ -25,31 +25,38 @@ struct job {
     struct gguf in;
     struct gguf_write out;
     struct quant_mix mix;
-    uint32_t n_layer;
-    bool tied;
+    struct quant_model model;
 };
 
 static enum dtype type_of(const struct job *j, const struct gguf_tensor *t)
 {
-    if (t->n_dims < 2 || !dtype_info(t->dtype)->dequant) return t->dtype;
-    return quant_mix_pick(&j->mix, t->name, j->n_layer, j->tied, t->dim[0]);
+    if (t->n_dims < 2 || !dtype_info(t->dtype)->dequant || quant_mix_keeps(t->name))
+        return t->dtype;
+    return quant_mix_pick(&j->mix, t->name, &j->model, t->dim[0]);
 }
 
-/* Layers by the names of the tensors, so that any architecture works. */
-static uint32_t count_layers(const struct gguf *g)
+/* What the choice of types asks for, by names and shapes of the tensors, so that any architecture
+ * works: layers, query heads of a key head, experts. */
+static void learn(const struct gguf *g, struct quant_model *m)
 {
-    int64_t n = 0, layer;
-    str rest;
+    uint64_t q = 0, k = 0;
 
+    *m = (struct quant_model){.tied = !gguf_tensor(g, S("output.weight"))};
     for (uint64_t i = 0; i < g->n_tensors; i++) {
-        str name = g->tensors[i].name;
+        const struct gguf_tensor *t = &g->tensors[i];
+        int64_t layer;
+        str role;
 
-        if (str_starts(name, S("blk.")) &&
-            str_int(str_cut(str_sub(name, 4, name.n), '.', &rest), &layer) && layer >= n &&
-            layer < LIMIT_MODEL_LAYERS)
-            n = layer + 1;
+        if (!str_starts(t->name, S("blk.")) ||
+            !str_int(str_cut(str_sub(t->name, 4, t->name.n), '.', &role), &layer) || layer < 0 ||
+            layer >= LIMIT_MODEL_LAYERS)
+            continue;
+        if (layer >= m->n_layer) m->n_layer = (uint32_t)layer + 1;
+        if (str_eq(role, S("attn_q.weight"))) q = t->dim[1];
+        if (str_eq(role, S("attn_k.weight"))) k = t->dim[1];
+        if (str_eq(role, S("ffn_gate_inp.weight"))) m->n_expert = (uint32_t)t->dim[1];
     }
-    return (uint32_t)n;
+    m->n_gqa = k ? (uint32_t)(q / k) : 1;
 }
 
 static void declare(struct job *j)
@@ -101,8 +108,7 @@ static enum err run(struct job *j, char **argv, struct err_info *e)
         return ERR_FAIL(e, INVALID, "'%s' is neither a type that can be written nor a mix",
                         argv[3]);
     if ((r = gguf_open(&j->in, argv[1], e))) return r;
-    j->n_layer = count_layers(&j->in);
-    j->tied = !gguf_tensor(&j->in, S("output.weight"));
+    learn(&j->in, &j->model);
     declare(j);
     if ((r = gguf_write_open(&j->out, argv[2], e))) return r;
     for (uint64_t i = 0; i < j->in.n_tensors; i++)

@@ -12,7 +12,7 @@ GOLDEN = f"{t.ROOT}/tests/golden/rbee-tiny"
 TOOLS = os.path.join(os.path.dirname(t.BIN.rstrip("/")), "tools")
 MODEL = f"{t.ROOT}/models/rbee-tiny.gguf"
 TYPES = ["f32", "f16", "bf16", "q8_0", "q6_K", "q5_K", "q5_1", "q5_0", "q4_K", "q4_1", "q4_0", "iq4_xs", "iq4_nl",
-         "q3_K", "q2_K"]
+         "q3_K", "q2_K", "mxfp4", "iq3_s"]
 PROMPTS = [
     ("raw", "Once upon a time"),
     ("raw", "The old donkey was"),
