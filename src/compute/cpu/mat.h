@@ -88,7 +88,8 @@ size_t mat_scratch_bytes(uint64_t n, uint64_t cols, uint64_t max_rows, uint32_t 
 /* Runs the call on the pool. Allocates nothing. */
 void mat_run(struct pool *p, enum mat_isa isa, const struct mat_call *c);
 
-/* Scratch for calls up to the n, n_used, n_experts and cols of `most` (nothing else is read). */
+/* Scratch for calls with weights of the type of `most`, up to its n, n_used, n_experts and cols
+ * (nothing else is read). */
 size_t mat_experts_scratch_bytes(const struct mat_experts *most, uint32_t n_threads);
 /* Runs the call on the pool. The pairs of row and slot are gathered by matrix, so that each matrix
  * is read once, whoever wants it; all threads share the rows of all matrices. Allocates nothing. */

@@ -52,18 +52,16 @@ static uint64_t place(struct layout *l, uint64_t bytes)
     return at;
 }
 
-/* Every part grows with every dimension, so that the largest call's scratch serves every other. */
+/* Every part grows with every dimension, so that the largest call's scratch serves every other that
+ * has weights of the type. */
 static struct layout layout_of(const struct mat_experts *c, uint32_t n_threads)
 {
     struct layout l = {0};
-    uint64_t pairs = c->n * c->n_used, most = MAT_MIN(pairs, c->n_experts), direct = 0, panels = 0;
+    uint64_t pairs = c->n * c->n_used, most = MAT_MIN(pairs, c->n_experts);
     uint64_t units = pairs / MAT_UNIT + most; /* each group ends with a unit that is not full */
-    for (enum mat_act a = MAT_ACT_F32; a < MAT_ACT_COUNT; a++) {
-        uint64_t d = pairs * mat_rows_direct_bytes(a, c->cols);
-        uint64_t p = units * mat_rows_panel_bytes(a, MAT_UNIT, c->cols);
-        direct = d > direct ? d : direct;
-        panels = p > panels ? p : panels;
-    }
+    enum mat_act a = mat_act_of(c->dtype);
+    uint64_t direct = pairs * mat_rows_direct_bytes(a, c->cols);
+    uint64_t panels = units * mat_rows_panel_bytes(a, MAT_UNIT, c->cols);
     if (pairs <= MAT_DIRECT_MAX) panels = 0; /* no group can have more columns than there are */
     l.count = place(&l, c->n_experts * sizeof(uint32_t));
     l.at = place(&l, pairs * sizeof(struct mat_col));
