@@ -85,18 +85,21 @@ static size_t before_blanks(str s, size_t from, size_t end)
     return end;
 }
 
-static void encode_plain(struct tok_work *w, str text, size_t from, size_t to)
+static void encode_plain(struct tok_work *w, str text, size_t from, size_t to, unsigned edges)
 {
-    if (from >= to || w->failed) return;
+    if (from == 0) edges |= TOK_EDGE_FIRST;
+    /* Before a token that does not interrupt the text its beginning counts, even if empty. */
+    bool begins = edges == (TOK_EDGE_FIRST | TOK_EDGE_RIGHT);
+    if (w->failed || from > to || (from == to && !begins)) return;
     const struct tok *t = w->t;
     w->last = -1;
     if (t->n_norm) {
         size_t at = w->norm.n;
-        tok_norm_text(w, str_sub(text, from, to - from), from == 0);
+        tok_norm_text(w, str_sub(text, from, to - from), edges);
         w->base = w->norm.p;
         if (!w->failed && w->norm.n > at) tok_split_text(w, at, w->norm.n);
     } else if (t->algo == TOK_SPM) {
-        tok_spm_text(w, str_sub(text, from, to - from), t->add_space);
+        tok_spm_text(w, str_sub(text, from, to - from), t->add_space && !(edges & TOK_EDGE_LEFT));
     } else {
         w->base = text.p;
         tok_split_text(w, from, to);
@@ -136,6 +139,7 @@ static void encode_text(struct tok_work *w, str text, bool control)
 {
     const struct tok *t = w->t;
     size_t from = 0;
+    unsigned left_edge = 0;
     for (size_t i = 0; (control || t->user_special) && i < text.n && !w->failed;) {
         const struct tok_special *s = special_at(t, text, i, control);
         if (!s) {
@@ -143,13 +147,16 @@ static void encode_text(struct tok_work *w, str text, bool control)
             continue;
         }
         bool left = t->attr[s->id] & TOK_ATTR_LSTRIP;
-        encode_plain(w, text, from, left ? before_blanks(text, from, i) : i);
+        bool joins = t->user_joins && tok_attr_kind(t->attr[s->id]) == TOK_USER;
+        encode_plain(w, text, from, left ? before_blanks(text, from, i) : i,
+                     left_edge | (joins ? (unsigned)TOK_EDGE_RIGHT : 0));
+        left_edge = joins ? TOK_EDGE_LEFT : 0;
         tok_emit(w, s->id);
         i += s->text.n;
         if (t->attr[s->id] & TOK_ATTR_RSTRIP) i = after_blanks(text, i);
         from = i;
     }
-    encode_plain(w, text, from, text.n);
+    encode_plain(w, text, from, text.n, left_edge);
 }
 
 enum err tok_encode(const struct tok *t, struct arena *a, str text, unsigned flags, int32_t **out,

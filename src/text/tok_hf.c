@@ -20,6 +20,9 @@
 #include "base/mem.h"
 #include "text/tok_int.h"
 
+/* Ids that one step may add: no file can make a large vocabulary out of a few bytes. */
+#define GAP_MAX (1 << 20)
+
 #define SHOWN(s) (int)((s).n < 64 ? (s).n : 64), (s).p
 
 str tok_hf_keep(const struct tok_hf *h, str s)
@@ -45,6 +48,9 @@ enum err tok_hf_room(struct tok_hf *h, int64_t id, uint32_t *cap)
     if (id < 0 || id >= LIMIT_VOCAB)
         return ERR_FAIL(h->e, FORMAT, "token id %lld, the limit is %u", (long long)id, LIMIT_VOCAB);
     if ((uint64_t)id < s->n) return ERR_OK;
+    if ((uint64_t)id - s->n > GAP_MAX)
+        return ERR_FAIL(h->e, FORMAT, "token id %lld, but there are only %u before it",
+                        (long long)id, s->n);
     if ((uint64_t)id >= *cap) {
         uint32_t want = (uint32_t)id + 1 + (*cap ? 1024 : 0);
         str *text = ARENA_NEW(h->arena, str, want);
@@ -88,6 +94,9 @@ static enum err read_map(struct tok_hf *h, const struct json *vocab, uint32_t *c
     for (size_t i = 0; i < vocab->n; i++) {
         if (vocab->items[i].type != JSON_INT)
             return ERR_FAIL(h->e, FORMAT, "model.vocab: the id of \"%.*s\" is no integer",
+                            SHOWN(vocab->items[i].key));
+        if (vocab->items[i].i < 0)
+            return ERR_FAIL(h->e, FORMAT, "model.vocab: the id of \"%.*s\" is negative",
                             SHOWN(vocab->items[i].key));
         if (vocab->items[i].i > most) most = vocab->items[i].i;
     }

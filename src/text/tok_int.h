@@ -122,6 +122,7 @@ struct tok {
     bool add_space;    /* SPM: a space before the text */
     bool strips_space; /* decoding takes it off */
     bool word_bounds;  /* no token goes on past the space that ends a word */
+    bool user_joins;   /* user-defined tokens do not interrupt the text around them */
     bool byte_fallback, fuse_unk;
     bool fuse_text;       /* unknown ones are joined across words */
     int32_t byte_id[256]; /* byte fallback, -1: none */
@@ -229,8 +230,15 @@ void tok_emit_bytes(struct tok_work *w, str s);
 /* Room for `need` elements of `size` in *p; false sets w->failed. */
 bool tok_work_grow(struct tok_work *w, void **p, size_t *cap, size_t need, size_t size);
 
-/* Appends the text, rewritten, to w->norm. `first`: it is the beginning of the whole text. */
-void tok_norm_text(struct tok_work *w, str text, bool first);
+/* Where a stretch of text lies. */
+enum {
+    TOK_EDGE_FIRST = 1, /* at the beginning of the whole text */
+    TOK_EDGE_LEFT = 2,  /* after a user-defined token that does not interrupt the text */
+    TOK_EDGE_RIGHT = 4  /* before one */
+};
+
+/* Appends the text, rewritten, to w->norm. */
+void tok_norm_text(struct tok_work *w, str text, unsigned edges);
 /* Cuts base[at, end) into words and tokenises each. */
 void tok_split_text(struct tok_work *w, size_t at, size_t end);
 /* As a tok_scan_fn, over the piece p[start, end). */

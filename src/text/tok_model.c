@@ -219,7 +219,7 @@ enum err tok_spec_from_model(struct tok_spec *s, struct arena *a, str model, str
         s->eos = id_of(s, m.eos);
         s->unk = id_of(s, m.unk);
         s->byte_fallback = m.byte_fallback;
-        s->fuse_unk = true;
+        s->fuse_unk = s->user_joins = true;
         set_rules(s, &m);
         set_around(s);
         rc = tok_hf_config(&h, config, (str){NULL, 0}, &cap);

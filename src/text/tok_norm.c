@@ -287,15 +287,17 @@ static void put_space(buf *out, bool escape)
 
 /* SentencePiece: only U+0020 counts; what else is a space the compiled rules have turned into it.
  */
-static void spaces(str s, unsigned flags, buf *out)
+static void spaces(str s, unsigned flags, unsigned edges, buf *out)
 {
     bool escape = flags & TOK_SPACES_ESCAPE, merge = flags & TOK_SPACES_MERGE;
-    while (merge && s.n && s.p[0] == ' ')
-        s = str_sub(s, 1, SIZE_MAX);
-    while (merge && s.n && s.p[s.n - 1] == ' ')
-        s.n--;
-    if (!s.n) return;
-    if (flags & TOK_SPACES_PREFIX) put_space(out, escape);
+    size_t lead = 0, trail = 0;
+    while (merge && lead < s.n && s.p[lead] == ' ')
+        lead++;
+    while (merge && trail < s.n - lead && s.p[s.n - 1 - trail] == ' ')
+        trail++;
+    s = str_sub(s, lead, s.n - lead - trail);
+    if (!s.n && !(edges & TOK_EDGE_RIGHT)) return;
+    if (edges & TOK_EDGE_LEFT ? lead > 0 : (flags & TOK_SPACES_PREFIX) != 0) put_space(out, escape);
     for (size_t i = 0; i < s.n;) {
         const char *space = memchr(s.p + i, ' ', s.n - i);
         size_t run = space ? (size_t)(space - (s.p + i)) : s.n - i;
@@ -307,7 +309,8 @@ static void spaces(str s, unsigned flags, buf *out)
             i++;
         } while (merge && i < s.n && s.p[i] == ' ');
     }
-    if (flags & TOK_SPACES_SUFFIX) put_space(out, escape);
+    if (edges & TOK_EDGE_RIGHT ? trail > 0 : (flags & TOK_SPACES_SUFFIX) != 0)
+        put_space(out, escape);
 }
 
 static void words(str s, buf *out)
@@ -325,9 +328,10 @@ static void words(str s, buf *out)
     }
 }
 
-static void metaspace(str s, const struct tok_norm *step, bool first, buf *out)
+static void metaspace(str s, const struct tok_norm *step, unsigned edges, buf *out)
 {
-    bool prefix = step->flags & TOK_PREFIX_ALWAYS || (step->flags & TOK_PREFIX_FIRST && first);
+    bool prefix = step->flags & TOK_PREFIX_ALWAYS ||
+                  (step->flags & TOK_PREFIX_FIRST && edges & TOK_EDGE_FIRST);
     if (!s.n) return;
     if (prefix && !str_starts(s, step->to) && !(step->to.n && s.p[0] == ' '))
         buf_str(out, step->to);
@@ -455,7 +459,8 @@ static void bert(struct tok_work *w, str s, unsigned flags, buf *out, buf *spare
     if (spare->failed) w->failed = true;
 }
 
-static void one_step(struct tok_work *w, const struct tok_norm *step, str s, bool first, buf *out)
+static void one_step(struct tok_work *w, const struct tok_norm *step, str s, unsigned edges,
+                     buf *out)
 {
     buf spare;
     switch (step->op) {
@@ -490,20 +495,20 @@ static void one_step(struct tok_work *w, const struct tok_norm *step, str s, boo
         (step->flags ? charsmap_graphemes : charsmap)(step->from, s, out);
         break;
     case TOK_NORM_NMT: nmt(s, out); break;
-    case TOK_NORM_SPACES: spaces(s, step->flags, out); break;
+    case TOK_NORM_SPACES: spaces(s, step->flags, edges, out); break;
     case TOK_NORM_WORDS: words(s, out); break;
-    case TOK_NORM_METASPACE: metaspace(s, step, first, out); break;
+    case TOK_NORM_METASPACE: metaspace(s, step, edges, out); break;
     }
     if (out->failed) w->failed = true;
 }
 
-void tok_norm_text(struct tok_work *w, str text, bool first)
+void tok_norm_text(struct tok_work *w, str text, unsigned edges)
 {
     const struct tok *t = w->t;
     for (uint32_t i = 0; i < t->n_norm && !w->failed; i++) {
         buf *out = i + 1 == t->n_norm ? &w->norm : &w->tmp[i & 1];
         if (out != &w->norm) buf_clear(out);
-        one_step(w, &t->norm[i], text, first, out);
+        one_step(w, &t->norm[i], text, edges, out);
         text = buf_view(out);
     }
 }

@@ -424,8 +424,7 @@ static bool is_wordy(struct ch c)
     if (c.in & TOK_IN(SYMBOL)) /* letters in circles and squares */
         return (cp >= 0x24B6 && cp <= 0x24E9) || (cp >= 0x1F130 && cp <= 0x1F149) ||
                (cp >= 0x1F150 && cp <= 0x1F169) || (cp >= 0x1F170 && cp <= 0x1F189);
-    return c.in & TOK_IN(PUNCT) &&
-           utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_PC;
+    return c.in & TOK_IN(PUNCT) && utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_PC;
 }
 
 struct digits {

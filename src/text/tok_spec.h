@@ -35,11 +35,11 @@ enum tok_norm_op {
     TOK_NORM_REPLACE,     /* from (or what `split` matches) becomes to */
     TOK_NORM_PREPEND,     /* to, before a text that is not empty */
     TOK_NORM_STRIP,       /* flags: 1 left, 2 right */
-    TOK_NORM_CHARSMAP,    /* SentencePiece's compiled rules, in from; flags: 1 as tokenizers has it */
-    TOK_NORM_NMT,         /* SentencePiece's rules for odd spaces and controls */
-    TOK_NORM_SPACES,      /* flags: TOK_SPACES_* */
-    TOK_NORM_WORDS,       /* U+2581 before each word, no other white space */
-    TOK_NORM_METASPACE    /* a space becomes to; flags: TOK_PREFIX_*; from: what a prefix is */
+    TOK_NORM_CHARSMAP, /* SentencePiece's compiled rules, in from; flags: 1 as tokenizers has it */
+    TOK_NORM_NMT,      /* SentencePiece's rules for odd spaces and controls */
+    TOK_NORM_SPACES,   /* flags: TOK_SPACES_* */
+    TOK_NORM_WORDS,    /* U+2581 before each word, no other white space */
+    TOK_NORM_METASPACE /* a space becomes to; flags: TOK_PREFIX_*; from: what a prefix is */
 };
 
 enum {
@@ -121,6 +121,7 @@ struct tok_spec {
     uint32_t n_head, n_tail;
     bool add_space;            /* SPM without norm: a space before each stretch of text */
     bool strips_space;         /* decoding takes the first space off */
+    bool user_joins;           /* a user-defined token in a text does not begin it anew */
     bool byte_fallback;        /* what is no token becomes <0xHH> tokens */
     bool fuse_unk;             /* several unknown characters in a row are one unknown token */
     str word_start, word_next; /* WPM: how a piece is spelled at the start of a word and within */

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "text/tok.h"
 #include "text/tok_spec.h"
+#include "tok_cases.h"
 
 static struct err_info err;
 static struct arena scratch;
@@ -180,9 +181,332 @@ static void goldens(void)
     }
 }
 
+/* ---- small files ---- */
+
+/* A tokenizer.json with ' for ", opened; it lives in the arena. */
+static enum err open_json(struct tok **t, struct arena *a, const char *quoted, str config)
+{
+    str json = arena_str(a, str_c(quoted));
+    for (size_t i = 0; i < json.n; i++)
+        if (json.p[i] == '\'') ((char *)(uintptr_t)json.p)[i] = '"';
+    struct tok_spec spec = {0};
+    enum err rc = tok_spec_from_json(&spec, a, json, config, (str){NULL, 0}, &err);
+    return rc == ERR_OK ? tok_open_spec(t, &spec, &err) : rc;
+}
+
+static void small_files(void)
+{
+    for (size_t i = 0; i < sizeof tok_cases / sizeof tok_cases[0]; i++) {
+        struct arena a;
+        struct tok *t = NULL;
+        arena_init(&a, (size_t)64 << 20);
+        enum err rc = open_json(&t, &a, tok_cases[i].json, (str){NULL, 0});
+        if (ok(rc == ERR_OK, "%s opens", tok_cases[i].name))
+            for (size_t k = 0; k < 4 && tok_cases[i].text[k].text; k++)
+                is_str(ids_of(t, str_c(tok_cases[i].text[k].text),
+                              TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL),
+                       str_c(tok_cases[i].text[k].ids), tok_cases[i].name);
+        else
+            printf("# %s\n", err.text);
+        tok_close(t);
+        arena_fini(&a);
+    }
+    arena_clear(&scratch);
+}
+
+#define BYTES      "'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':false}"
+#define BYTES_STEP "{'type':'ByteLevel','add_prefix_space':false}"
+#define BPE(rest)  "{'model':{'type':'BPE','vocab':{'a':0,'b':1,'ab':2},'merges':['a b']}" rest "}"
+#define ADDED                                                                                      \
+    ",'added_tokens':[{'id':3,'content':'<s>','special':true},"                                    \
+    "{'id':4,'content':'</s>','special':true}]"
+
+static void settings(void)
+{
+    struct arena a;
+    struct tok *t = NULL;
+    arena_init(&a, (size_t)64 << 20);
+    str config = S("{\"bos_token\":{\"content\":\"<s>\"},\"eos_token\":\"</s>\","
+                   "\"add_bos_token\":true,\"add_eos_token\":true}");
+    if (ok(open_json(&t, &a, BPE("," BYTES ADDED), config) == ERR_OK, "a configuration")) {
+        ok(tok_bos(t) == 3 && tok_eos(t) == 4 && tok_adds_bos(t) && tok_is_end(t, 4),
+           "names the special tokens");
+        is_str(ids_of(t, S("ab"), TOK_ADD_SPECIAL), S("3 2 4"), "and puts them around the text");
+        is_str(ids_of(t, S("ab</s>"), 0), S("2"), "but text makes none");
+        is_str(ids_of(t, S("ab</s>"), TOK_PARSE_SPECIAL), S("2 4"), "unless it may");
+    }
+    tok_close(t);
+    t = NULL;
+    config = S("{\"add_bos_token\":false,\"bos_token\":\"<s>\"}");
+    const char *around =
+        BPE("," BYTES ADDED ",'post_processor':{'type':'TemplateProcessing','single':["
+            "{'SpecialToken':{'id':'<s>'}},{'Sequence':{'id':'A'}}],"
+            "'special_tokens':{'<s>':{'ids':[3]}}}");
+    if (ok(open_json(&t, &a, around, config) == ERR_OK, "a configuration against the template"))
+        is_str(ids_of(t, S("ab"), TOK_ADD_SPECIAL), S("2"), "takes the token away");
+    tok_close(t);
+    t = NULL;
+    const char *pairs = "{'model':{'vocab':{'a':0,'b c':1,'ab c':2},'merges':[['a','b c']]}}";
+    if (ok(open_json(&t, &a, pairs, (str){NULL, 0}) == ERR_OK, "merges as pairs, no type"))
+        is_int(tok_find(t, S("ab c")), 2, "may hold spaces");
+    tok_close(t);
+    arena_fini(&a);
+}
+
+/* ---- hostile files ---- */
+
+static void refused(void)
+{
+    static const struct {
+        const char *json, *why;
+    } cases[] = {
+        {"", "byte"},
+        {"[]", "model"},
+        {"{}", "model"},
+        {"{'model':{'type':'WordLevel','vocab':{'a':0}}}", "WordLevel"},
+        {"{'model':{'type':'Abacus','vocab':{'a':0}}}", "Abacus"},
+        {"{'model':{'type':'BPE','vocab':{},'merges':[]}}", "empty"},
+        {"{'model':{'type':'BPE','vocab':{'a':0}}}", "merges"},
+        {"{'model':{'type':'BPE','vocab':{'a':-1},'merges':[]}}", "negative"},
+        {"{'model':{'type':'BPE','vocab':{'a':9999999},'merges':[]}}", "9999999"},
+        {"{'model':{'type':'BPE','vocab':{'a':3000000},'merges':[]}}", "3000000"},
+        {"{'model':{'type':'BPE','vocab':{'a':0.5},'merges':[]}}", "integer"},
+        {"{'model':{'type':'BPE','vocab':{'a':0},'merges':['ab']}}", "merges[0]"},
+        {"{'model':{'type':'BPE','vocab':{'a':0},'merges':[['a','b'],'a b']}}", "merges[1]"},
+        {"{'model':{'type':'BPE','vocab':{'a':0},'merges':[],'end_of_word_suffix':'</w>'}}",
+         "end_of_word_suffix"},
+        {"{'model':{'type':'BPE','vocab':{'a':0},'merges':[],'unk_token':'?'}}", "unk_token"},
+        {"{'model':{'type':'Unigram','vocab':[['a',1],['b']]}}", "vocab[1]"},
+        {"{'model':{'type':'Unigram','vocab':[['a',1]],'unk_id':1}}", "unk_id"},
+        {BPE(",'added_tokens':[{'id':5000000,'content':'x'}]"), "5000000"},
+        {BPE(",'added_tokens':[{'id':5}]"), "content"},
+        {BPE(",'normalizer':{'type':'Magic'}"), "Magic"},
+        {BPE(",'normalizer':{'type':'Precompiled','precompiled_charsmap':'%%'}"), "base64"},
+        {BPE(",'pre_tokenizer':{'type':'UnicodeScripts'}"), "UnicodeScripts"},
+        {BPE(",'pre_tokenizer':{'type':'Split','pattern':{'Regex':'(('},'behavior':'Isolated'}"),
+         "(("},
+        {BPE(",'pre_tokenizer':{'type':'Split','pattern':{'Regex':'[a[b]]'},'behavior':'Isolated'"
+             "}"),
+         "[a[b]]"},
+        {BPE(",'pre_tokenizer':{'type':'Split','pattern':{'Regex':'a'},'behavior':'Odd'}"), "Odd"},
+        {BPE(",'pre_tokenizer':{'type':'Sequence','pretokenizers':[" BYTES_STEP
+             ",{'type':'Punctuation'}]}"),
+         "after ByteLevel"},
+        {BPE(",'decoder':{'type':'Ring'}"), "Ring"},
+        {BPE(",'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':"
+             "{'id':'x'}}],'special_tokens':{}}"),
+         "special_tokens"},
+        {BPE(",'post_processor':{'type':'BertProcessing','cls':['x',7],'sep':['y',8]}"),
+         "not in the vocabulary"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct arena a;
+        struct tok *t = NULL;
+        arena_init(&a, (size_t)256 << 20);
+        err.text[0] = 0;
+        enum err rc = open_json(&t, &a, cases[i].json, (str){NULL, 0});
+        ok(rc != ERR_OK && strstr(err.text, cases[i].why), "refused: %s", err.text);
+        tok_close(t);
+        arena_fini(&a);
+    }
+}
+
+/* Sequences in one another, deeper than anyone needs. */
+static void nested(void)
+{
+    struct arena a;
+    struct tok *t = NULL;
+    buf b;
+    arena_init(&a, (size_t)64 << 20);
+    buf_init(&b, 1 << 20);
+    buf_c(&b, "{'model':{'type':'BPE','vocab':{'a':0},'merges':[]},'normalizer':");
+    for (size_t i = 0; i < 40; i++)
+        buf_c(&b, "{'type':'Sequence','normalizers':[");
+    buf_c(&b, "{'type':'NFC'}");
+    for (size_t i = 0; i < 40; i++)
+        buf_c(&b, "]}");
+    buf_c(&b, "}");
+    ok(open_json(&t, &a, b.p, (str){NULL, 0}) == ERR_LIMIT, "refused: %s", err.text);
+    buf_fini(&b);
+    arena_fini(&a);
+}
+
+/* A pattern that would take for ever on some text: an error, soon. */
+static void slow_pattern(void)
+{
+    struct arena a;
+    struct tok *t = NULL;
+    arena_init(&a, (size_t)64 << 20);
+    const char *json =
+        BPE(",'pre_tokenizer':{'type':'Sequence','pretokenizers':[{'type':'Split',"
+            "'pattern':{'Regex':'(a+)+(?:c|d)'},'behavior':'Isolated'}," BYTES_STEP "]}");
+    if (ok(open_json(&t, &a, json, (str){NULL, 0}) == ERR_OK, "a pattern that explodes")) {
+        int32_t *ids;
+        size_t n;
+        str text = S("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab");
+        ok(tok_encode(t, &scratch, text, 0, &ids, &n, &err) == ERR_LIMIT, "%s", err.text);
+    }
+    tok_close(t);
+    arena_fini(&a);
+}
+
+/* ---- tokenizer.model ---- */
+
+static void put_piece(buf *b, const char *text, float score, uint8_t type)
+{
+    uint8_t n = (uint8_t)strlen(text);
+    uint32_t bits;
+    memcpy(&bits, &score, sizeof bits);
+    buf_ch(b, 0x0A);
+    buf_ch(b, (char)(n + 9));
+    buf_ch(b, 0x0A);
+    buf_ch(b, (char)n);
+    buf_c(b, text);
+    buf_ch(b, 0x15);
+    buf_put(b, &bits, 4);
+    buf_ch(b, 0x18);
+    buf_ch(b, (char)type);
+}
+
+/* trainer_spec: the kind and byte_fallback; normalizer_spec: no merging of spaces. */
+static void put_specs(buf *b, char kind, char fallback)
+{
+    const char trainer[] = {0x12, 0x05, 0x18, kind, (char)0x98, 0x02, fallback};
+    const char norm[] = {0x1A, 0x02, 0x20, 0x00};
+    buf_put(b, trainer, sizeof trainer);
+    buf_put(b, norm, sizeof norm);
+}
+
+static void pieces(buf *b)
+{
+    static const char *const words[] = {"\xE2\x96\x81", "a", "b", "ab",
+                                        "\xE2\x96\x81"
+                                        "ab"};
+    put_piece(b, "<unk>", 0, 2);
+    put_piece(b, "<s>", 0, 3);
+    put_piece(b, "</s>", 0, 3);
+    for (size_t i = 0; i < 5; i++)
+        put_piece(b, words[i], -(float)i - 1, 1);
+    put_piece(b, "<u>", 0, 4);
+}
+
+static enum err open_model(struct tok **t, struct arena *a, const buf *b)
+{
+    struct tok_spec spec = {0};
+    enum err rc = tok_spec_from_model(&spec, a, buf_view(b), (str){NULL, 0}, &err);
+    return rc == ERR_OK ? tok_open_spec(t, &spec, &err) : rc;
+}
+
+static void models(void)
+{
+    struct arena a;
+    struct tok *t = NULL;
+    buf b;
+    arena_init(&a, (size_t)64 << 20);
+    buf_init(&b, 1 << 20);
+    pieces(&b);
+    put_specs(&b, 1, 0);
+    if (ok(open_model(&t, &a, &b) == ERR_OK, "tokenizer.model, Unigram")) {
+        is_str(ids_of(t, S("ab b<u>xx"), 0), S("7 3 5 8 0"), "its ids: SentencePiece's own");
+        is_str(str_c(tok_model_name(t)), S("t5"), "its kind");
+    }
+    tok_close(t);
+    t = NULL;
+    for (size_t cut = 1; cut < b.n; cut++) {
+        buf half;
+        buf_init(&half, 1 << 20);
+        buf_put(&half, b.p, cut);
+        if (open_model(&t, &a, &half) == ERR_OK && !tok_count(t)) ok(false, "cut at %zu", cut);
+        tok_close(t);
+        t = NULL;
+        buf_fini(&half);
+    }
+    ok(true, "cut short anywhere: no harm");
+    buf_clear(&b);
+    pieces(&b);
+    put_specs(&b, 3, 0);
+    ok(open_model(&t, &a, &b) == ERR_UNSUPPORTED, "refused: %s", err.text);
+    buf_clear(&b);
+    put_piece(&b, "a", NAN, 1);
+    put_piece(&b, "aa", NAN, 1);
+    put_specs(&b, 2, 0);
+    if (ok(open_model(&t, &a, &b) == ERR_OK, "scores that are no numbers"))
+        is_str(ids_of(t, S("aaa"), 0), S("0 1 0"), "join last, leftmost first");
+    tok_close(t);
+    buf_fini(&b);
+    arena_fini(&a);
+}
+
+/* ---- ranks and merges ---- */
+
+static void ranks(void)
+{
+    struct arena a;
+    struct tok *t = NULL;
+    struct tok_spec spec = {0};
+    arena_init(&a, (size_t)64 << 20);
+    str lines = S("YQ== 0\nYg== 1\nYWI= 2\nYmI= 3\n/w== 4\n\nYWJi 7\n");
+    enum err rc = tok_spec_from_ranks(&spec, &a, lines, S("gpt-2"), (str){NULL, 0}, &err);
+    if (ok(rc == ERR_OK && tok_open_spec(&t, &spec, &err) == ERR_OK, "ranks")) {
+        is_str(ids_of(t, S("abb"), 0), S("7"), "a word that is a token");
+        is_str(ids_of(t, S("abbb\xFF"), 0), S("2 3 4"), "lowest rank first, then leftmost");
+        is_int(tok_count(t), 8, "gaps are unused tokens");
+    }
+    tok_close(t);
+    static const struct {
+        const char *lines, *why;
+    } bad[] = {{"YQ==\n", "line 1"}, {"YQ== 0\n?? 1\n", "base64"},  {"YQ== 0\nYg== 0\n", "twice"},
+               {"YQ== -1\n", "-1"},  {"YQ== 9999999\n", "9999999"}, {"", "without a line"}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct tok_spec s = {0};
+        rc = tok_spec_from_ranks(&s, &a, str_c(bad[i].lines), S("gpt-2"), (str){NULL, 0}, &err);
+        ok(rc != ERR_OK && strstr(err.text, bad[i].why), "refused: %s", err.text);
+    }
+    struct tok_spec s = {0};
+    rc = tok_spec_from_ranks(&s, &a, lines, S("none"), (str){NULL, 0}, &err);
+    ok(rc == ERR_UNSUPPORTED, "refused: %s", err.text);
+    arena_fini(&a);
+}
+
+static void folders(void)
+{
+    struct tok *t = NULL;
+    folder_new();
+    ok(tok_open_dir(&t, folder, &err) == ERR_NOTFOUND, "an empty folder: %s", err.text);
+    folder_put("vocab.json", S("{\"a\":0,\"b\":1,\"ab\":2,\"<s>\":3}"));
+    folder_put("merges.txt", S("#version: 0.2\na b\r\n"));
+    ok(tok_open_dir(&t, folder, &err) == ERR_UNSUPPORTED, "no class: %s", err.text);
+    folder_put("tokenizer_config.json",
+               S("{\"tokenizer_class\":\"GPT2Tokenizer\",\"bos_token\":\"<s>\"}"));
+    if (ok(tok_open_dir(&t, folder, &err) == ERR_OK, "vocab.json and merges.txt")) {
+        is_str(ids_of(t, S("abba"), 0), S("2 1 0"), "ids");
+        is_int(tok_bos(t), 3, "BOS of the configuration");
+    }
+    tok_close(t);
+    folder_put("qwen.tiktoken", S("YQ== 1\nYg== 0\nYWI= 2\n"));
+    if (ok(tok_open_dir(&t, folder, &err) == ERR_OK, "*.tiktoken goes before it"))
+        is_str(ids_of(t, S("abba"), 0), S("2 0 1"), "ids");
+    tok_close(t);
+    folder_put("tokenizer.model", S("YQ== 2\nYg== 1\nYWI= 0\n"));
+    if (ok(tok_open_dir(&t, folder, &err) == ERR_OK, "ranks named tokenizer.model go before it"))
+        is_str(ids_of(t, S("abba"), 0), S("0 1 2"), "ids");
+    tok_close(t);
+    folder_put("tokenizer.json", S("{\"model\":"));
+    ok(tok_open_dir(&t, folder, &err) == ERR_FORMAT && !t, "half a tokenizer.json: %s", err.text);
+    folder_free();
+}
+
 int main(void)
 {
     arena_init(&scratch, (size_t)1 << 30);
+    small_files();
+    settings();
+    refused();
+    nested();
+    slow_pattern();
+    models();
+    ranks();
+    folders();
     llama2();
     goldens();
     ok(tok_open_dir(&(struct tok *){NULL}, "/nonexistent", &err) == ERR_NOTFOUND, "no folder: %s",
