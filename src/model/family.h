@@ -21,7 +21,14 @@ enum family_block {
     BLOCK_BY_NORM   /* parallel where a layer has no norm of its own for the feed-forward block */
 };
 
-enum family_act { FFN_SILU, FFN_GELU, FFN_GELU_ERF, FFN_RELU, FFN_RELU_SQR };
+enum family_act {
+    FFN_SILU,
+    FFN_GELU, /* by tanh */
+    FFN_GELU_ERF,
+    FFN_RELU,
+    FFN_RELU_SQR,
+    FFN_SWIGLU_CLAMPED
+};
 enum family_rope { ROPE_NO, ROPE_PAIRS, ROPE_HALVES }; /* canonical (GGUF) layout */
 
 /* How the weights of chosen experts come about unless the file says otherwise. */
@@ -49,6 +56,11 @@ enum {
     FAMILY_BERT = 1 << 11,         /* not causal, norms after the residual sum */
     FAMILY_ROPE_FINETUNED = 1 << 12, /* RoPE only where rope.scaling.finetuned is not false */
     FAMILY_SWA_FIRST = 1 << 13,    /* of a period the first layer is the global one, not the last */
+    FAMILY_NORM_AFTER_ROPE = 1 << 14, /* q and k are normalised after their rotation */
+    FAMILY_SWA_PLAIN_ROPE = 1 << 15,  /* layers with a window rotate without any scaling */
+    FAMILY_MINICPM3 = 1 << 16,        /* scales that no key names */
+    FAMILY_DELTA_TILED = 1 << 18,     /* key heads repeat as a whole, not one by one */
+    FAMILY_ALIBI_40 = 1 << 17,        /* the size of 40 layers has ALiBi in place of RoPE */
 };
 
 struct family {
