@@ -1,7 +1,7 @@
 /* cpu_cache: the KV cache of the CPU back end and attention's scratch: layout, writing, copying.
  *
- * Every plan.caches[i] has two sides, keys and values, each of a type of its own. A side is a row of
- * pieces, one a block and a kv head: KV_BLOCK positions of one head. Keys lie [dim][KV_BLOCK],
+ * Every plan.caches[i] has two sides, keys and values, each of a type of its own. A side is a row
+ * of pieces, one a block and a kv head: KV_BLOCK positions of one head. Keys lie [dim][KV_BLOCK],
  * values [KV_BLOCK][width], so that both are the right operand of a gemm. Types:
  *
  *   F32, F16, BF16   plain values. The width of values is dim rounded up to 16, the rest zero.
@@ -25,8 +25,8 @@ struct cpu_side {
     uint32_t dim;    /* values of one position of one head */
     uint32_t lines;  /* of keys: dim; of values: KV_BLOCK */
     uint32_t width;  /* values of a line: of keys KV_BLOCK, of values dim or rounded up */
-    uint32_t line;   /* bytes of a line */
-    uint32_t scales; /* bytes from the start of a piece to its scales */
+    uint64_t line;   /* bytes of a line */
+    uint64_t scales; /* bytes from the start of a piece to its scales */
     uint64_t piece;  /* bytes */
     char *at;        /* [n_blocks][n_head][piece] */
 };
