@@ -282,6 +282,20 @@ void ref_op_softcap(struct dev *d, const struct plan_step *s, const struct batch
         d->reg[s->dst][i] = (float)(cap * tanh(d->reg[s->src][i] / cap));
 }
 
+void ref_op_headsum(struct dev *d, const struct plan_step *s, const struct batch *b)
+{
+    for (uint32_t i = 0; i < ref_rows(d, s, b); i++) {
+        const float *x = ref_row(d, s->src, s->n_head * s->head_dim, i);
+        float *y = ref_row(d, s->dst, s->n_head, i);
+        for (uint32_t h = 0; h < s->n_head; h++) {
+            double sum = 0;
+            for (uint32_t c = 0; c < s->head_dim; c++)
+                sum += x[h * s->head_dim + c];
+            y[h] = (float)sum;
+        }
+    }
+}
+
 void ref_op_clamp(struct dev *d, const struct plan_step *s, const struct batch *b)
 {
     for (uint64_t i = 0; i < values(d, s, b); i++) {
