@@ -16,6 +16,7 @@
 #include "compute/cpu/pool.h"
 
 #define CPU_LINE    64
+#define CPU_COLUMNS 64   /* of a unit of a recurrence that has no heads */
 #define CPU_TAPS    64   /* rows that a convolution sees at most */
 #define CPU_EXPERTS 4096 /* experts that ROUTE chooses from at most */
 

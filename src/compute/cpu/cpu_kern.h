@@ -93,7 +93,7 @@ INLINE vf vf_exp(vf x)
     return p * power;
 }
 
-/* ---- rows ---- */
+/* ---- arrays ---- */
 
 /* Runs EXPR, of a vector at `i` made with AT(p), over n elements into y. */
 #define MAP(y, n, EXPR)                                                                            \
@@ -110,19 +110,13 @@ INLINE vf vf_exp(vf x)
     } while (0)
 #define AT(p) (left == VW ? vf_load((p) + i) : vf_load_n((p) + i, left))
 
+#include "compute/cpu/cpu_kern_act.h"
 #include "compute/cpu/cpu_kern_kv.h"
+#include "compute/cpu/cpu_kern_recur.h"
 
-static void add(float *y, const float *a, const float *b, uint64_t n)
-{
-    MAP(y, n, AT(a) + AT(b));
-}
+/* ---- norms ---- */
 
-static void scale(float *y, const float *x, float by, uint64_t n)
-{
-    MAP(y, n, AT(x) * vf_set(by));
-}
-
-static void rmsnorm(float *y, const float *x, const float *w, uint32_t n, float eps)
+INLINE float sum_of_squares(const float *x, uint32_t n)
 {
     vf sum[4] = {{0}, {0}, {0}, {0}};
     uint32_t j = 0;
@@ -136,46 +130,54 @@ static void rmsnorm(float *y, const float *x, const float *w, uint32_t n, float 
         vf t = vf_load_n(x + j, n - j < VW ? n - j : VW);
         sum[0] = vf_fma(t, t, sum[0]);
     }
-    vf inv = vf_set(1.0f / sqrtf(vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)n + eps));
+    return vf_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+static void rmsnorm(float *y, const float *x, const float *w, uint32_t n, float eps)
+{
+    vf inv = vf_set(1.0f / sqrtf(sum_of_squares(x, n) / (float)n + eps));
     if (w)
         MAP(y, n, AT(x) * inv * AT(w));
     else
         MAP(y, n, AT(x) * inv);
 }
 
-INLINE vf sigmoid(vf x)
+static void l2norm(float *y, const float *x, uint32_t n, float eps)
 {
-    return vf_set(1.0f) / (vf_set(1.0f) + vf_exp(-x));
+    float length = sqrtf(sum_of_squares(x, n));
+    scale(y, x, 1.0f / (length > eps ? length : eps), n);
 }
 
-/* 0.5 x (1 + tanh u) is x sigmoid(2 u); sqrt(2 / pi) and 0.044715 are of Hendrycks and Gimpel 2016.
- */
-INLINE vf gelu(vf x)
+INLINE float mean_of(const float *x, uint32_t n)
 {
-    vf cubic = vf_fma(x * x, x * vf_set(0.044715f), x);
-    return x * sigmoid(cubic * vf_set(2 * 0.79788456080286536f));
+    vf sum[2] = {{0}, {0}};
+    uint32_t j = 0;
+    for (; j + 2 * VW <= n; j += 2 * VW) {
+        sum[0] += vf_load(x + j);
+        sum[1] += vf_load(x + j + VW);
+    }
+    for (; j < n; j += VW)
+        sum[0] += vf_load_n(x + j, n - j < VW ? n - j : VW);
+    return vf_sum(sum[0] + sum[1]) / (float)n;
 }
 
-static void glu_silu(float *y, const float *g, const float *u, uint64_t n)
+static void layernorm(float *y, const float *x, const float *const wb[2], uint32_t n, float eps)
 {
-    MAP(y, n, AT(g) * sigmoid(AT(g)) * AT(u));
+    const float *w = wb[0], *b = wb[1];
+    vf mean = vf_set(mean_of(x, n));
+    MAP(y, n, AT(x) - mean);
+    vf inv = vf_set(1.0f / sqrtf(sum_of_squares(y, n) / (float)n + eps));
+    if (w && b)
+        MAP(y, n, vf_fma(AT(y) * inv, AT(w), AT(b)));
+    else if (w)
+        MAP(y, n, AT(y) * inv * AT(w));
+    else if (b)
+        MAP(y, n, vf_fma(AT(y), inv, AT(b)));
+    else
+        MAP(y, n, AT(y) * inv);
 }
 
-static void glu_gelu_tanh(float *y, const float *g, const float *u, uint64_t n)
-{
-    MAP(y, n, gelu(AT(g)) * AT(u));
-}
-
-static void glu_gelu_erf(float *y, const float *g, const float *u, uint64_t n)
-{
-    for (uint64_t i = 0; i < n; i++)
-        y[i] = 0.5f * g[i] * (1.0f + erff(g[i] * 0.70710678118654752f)) * u[i];
-}
-
-static void glu_relu(float *y, const float *g, const float *u, uint64_t n)
-{
-    MAP(y, n, vf_max((vf){0}, AT(g)) * AT(u));
-}
+/* ---- rotation ---- */
 
 static void rope_pairs(float *restrict x, const float *restrict c, const float *restrict s,
                        uint32_t half)
@@ -200,16 +202,11 @@ static void rope_halves(float *restrict x, const float *restrict c, const float 
 const struct cpu_vec KERN = {
     .name = KERN_NAME,
     KERN_KV,
+    KERN_ACT,
+    KERN_RECUR,
     .rmsnorm = rmsnorm,
-    .glu =
-        {
-            [ACT_SILU] = glu_silu,
-            [ACT_GELU_TANH] = glu_gelu_tanh,
-            [ACT_GELU_ERF] = glu_gelu_erf,
-            [ACT_RELU] = glu_relu,
-        },
-    .add = add,
-    .scale = scale,
+    .layernorm = layernorm,
+    .l2norm = l2norm,
     .rope_pairs = rope_pairs,
     .rope_halves = rope_halves,
 };
