@@ -1,9 +1,9 @@
 /* load: opens a model file for one back end, or says exactly why not.
  *
  * In order: map the file, read what the model is, compile the plan, fuse it for the back end, ask
- * whether every step has a kernel, bind the tensors to their bytes in the mapping, check that
- * weights, KV cache and registers fit into memory, open the device, index the vocabulary. Weights
- * are never copied here.
+ * whether every step has a kernel, bind the tensors to their bytes in the mapping, index the
+ * vocabulary; that is load_check(). Then check that weights, KV cache and registers fit into memory
+ * and open the device. Weights are never copied here.
  *
  * Invariant: after load_open() every step of the plan can run, every weight points at all of its
  * bytes, and the KV cache holds at least one sequence of full length.
@@ -122,7 +122,7 @@ static bool named_before(const struct plan *p, uint32_t i)
     return false;
 }
 
-static enum err bind(struct load *l, struct dev_weight **out, struct err_info *e)
+static enum err bind(struct load *l, struct err_info *e)
 {
     struct dev_weight *w = ARENA_NEW(&l->arena, struct dev_weight, l->plan.n_tensors);
     if (!w) return ERR_FAIL(e, NOMEM, "no memory for the table of %u tensors", l->plan.n_tensors);
@@ -139,7 +139,7 @@ static enum err bind(struct load *l, struct dev_weight **out, struct err_info *e
         w[i].data = g->data;
         if (!named_before(&l->plan, i)) l->weight_bytes += g->bytes;
     }
-    *out = w;
+    l->weights = w;
     return ERR_OK;
 }
 
@@ -202,23 +202,17 @@ static enum err check_memory(struct load *l, load_extra_fn *extra, struct err_in
 
 /* ---- the whole ---- */
 
-static enum err open_parts(struct load *l, const struct engine_conf *conf, load_extra_fn *extra,
-                           struct err_info *e)
+/* All that the file has a say in. */
+static enum err read_parts(struct load *l, const struct engine_conf *conf, struct err_info *e)
 {
     struct plan_source source = gguf_source(&l->gguf);
-    struct dev_weight *w = NULL;
     enum err err;
     if ((err = meta_from_gguf(&l->meta, &l->arena, &l->gguf, e)) ||
         (err = settle_conf(l, conf, e)) ||
         (err = plan_build(&l->plan, &l->arena, &l->meta, &source, e)) ||
         (err = plan_fuse(&l->plan, &l->arena, conf->backend->has, e)) ||
-        (err = check_kernels(l, e)) || (err = bind(l, &w, e)) || (err = check_memory(l, extra, e)))
+        (err = check_kernels(l, e)) || (err = bind(l, e)))
         return err;
-    struct dev_conf d = device_conf(&l->conf, l->n_blocks);
-    if ((err = conf->backend->open(&l->dev, &l->plan, w, &d, e))) {
-        l->dev = NULL;
-        return err;
-    }
     if ((err = tok_open(&l->tok, &l->gguf, e))) {
         l->tok = NULL;
         return err;
@@ -229,15 +223,32 @@ static enum err open_parts(struct load *l, const struct engine_conf *conf, load_
     return ERR_OK;
 }
 
-enum err load_open(struct load *l, const char *path, const struct engine_conf *conf,
-                   load_extra_fn *extra, struct err_info *e)
+static enum err open_device(struct load *l, load_extra_fn *extra, struct err_info *e)
+{
+    enum err err = check_memory(l, extra, e);
+    if (err) return err;
+    struct dev_conf d = device_conf(&l->conf, l->n_blocks);
+    if ((err = l->conf.backend->open(&l->dev, &l->plan, l->weights, &d, e))) l->dev = NULL;
+    return err;
+}
+
+enum err load_check(struct load *l, const char *path, const struct engine_conf *conf,
+                    struct err_info *e)
 {
     *l = (struct load){0};
     enum err err = gguf_open(&l->gguf, path, e);
     if (err) return err;
     arena_init(&l->arena, LIMIT_GGUF_ARENA);
-    err = open_parts(l, conf, extra, e);
+    err = read_parts(l, conf, e);
     if (err) load_close(l);
+    return err;
+}
+
+enum err load_open(struct load *l, const char *path, const struct engine_conf *conf,
+                   load_extra_fn *extra, struct err_info *e)
+{
+    enum err err = load_check(l, path, conf, e);
+    if (!err && (err = open_device(l, extra, e))) load_close(l);
     return err;
 }
 

@@ -20,6 +20,7 @@ struct load {
     struct arena arena; /* meta, plan, weight table */
     struct meta meta;
     struct plan plan;
+    const struct dev_weight *weights; /* parallel to plan.tensors */
     struct tok *tok;
     struct dev *dev;
     uint32_t n_blocks; /* of the KV cache */
@@ -34,6 +35,11 @@ typedef uint64_t load_extra_fn(const struct engine_conf *conf, uint32_t n_blocks
  * configuration out of range. On failure nothing is left open. */
 MUST_CHECK enum err load_open(struct load *l, const char *path, const struct engine_conf *conf,
                               load_extra_fn *extra, struct err_info *e);
+/* All of load_open() that reads the file and nothing that reserves memory or starts threads:
+ * everything but the look at the memory and the device (NULL). The same errors. For whoever wants
+ * to know whether a file can be trusted with the rest (worker/vet.h). */
+MUST_CHECK enum err load_check(struct load *l, const char *path, const struct engine_conf *conf,
+                               struct err_info *e);
 void load_close(struct load *l);
 
 #endif
