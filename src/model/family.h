@@ -50,7 +50,6 @@ enum {
     FAMILY_NORM2_FFN = 1 << 5,     /* post_attention_norm is the feed-forward block's input norm */
     FAMILY_MINICPM = 1 << 6,       /* scales that older files lack */
     FAMILY_SCALE_EMBD_HEAD = 1 << 7, /* the largest size scales q by sqrt(n_embd / n_head) */
-    FAMILY_ALIBI = 1 << 8,         /* ALiBi even where no key says so */
     FAMILY_NOPE_4TH = 1 << 9,      /* every fourth layer has no RoPE */
     FAMILY_FALCON_NORMS = 1 << 10, /* attn_norm_2, if any, is attention's; attn_norm the other's */
     FAMILY_BERT = 1 << 11,         /* not causal, norms after the residual sum */
@@ -60,6 +59,10 @@ enum {
     FAMILY_SWA_PLAIN_ROPE = 1 << 15,  /* layers with a window rotate without any scaling */
     FAMILY_MINICPM3 = 1 << 16,        /* scales that no key names */
     FAMILY_DELTA_TILED = 1 << 18,     /* key heads repeat as a whole, not one by one */
+    FAMILY_NORM_IN_EMBD = 1 << 19,    /* token_embd_norm is the last norm, not the first */
+    FAMILY_NOT_CAUSAL = 1 << 21,      /* an encoder, even where no key says so */
+    FAMILY_FIRST_BARE = 1 << 22,      /* the first layer's attention reads x as it is */
+    FAMILY_YARN_LOG_TENTH = 1 << 23,  /* yarn_log_multiplier comes multiplied by 0.1 */
     FAMILY_ALIBI_40 = 1 << 17,        /* the size of 40 layers has ALiBi in place of RoPE */
 };
 

@@ -31,12 +31,14 @@ struct meta {
     const struct family *family;
     str arch; /* as the file says */
     str name; /* general.name, may be empty */
-    uint32_t n_vocab, n_ctx_train, n_layer, n_embd;
+    uint32_t n_vocab, n_ctx_train, n_embd;
+    uint32_t n_layer;       /* that a token goes through */
+    uint32_t n_layer_nextn; /* further ones in the file, which predict tokens ahead */
     const struct meta_layer *layers; /* [n_layer] */
     uint32_t n_ff, n_head, n_head_kv; /* the largest of any layer; heads 0: no attention at all */
     uint32_t head_dim, head_dim_v, n_rot;
-    uint32_t n_rot_swa, head_dim_swa; /* of layers with a window, where the file says otherwise */
-    float norm_eps, group_norm_eps;
+    uint32_t n_rot_swa; /* of layers with a window, where the file says otherwise */
+    float norm_eps;
     bool causal;
     enum meta_pooling pooling;
     /* attention */
@@ -59,6 +61,7 @@ struct meta {
     enum rope_scaling rope_scaling;
     float rope_factor;      /* 1 when there is no scaling */
     uint32_t rope_orig_ctx; /* yarn, llama3, longrope, dynamic */
+    bool no_rope;           /* the file says that attention has none */
     bool rope_halves;       /* the source's q and k are laid out for halves whatever the family says */
     float yarn_attn_factor, yarn_ext_factor, yarn_beta_fast, yarn_beta_slow, yarn_log_mul;
     bool tied_head;                                 /* no output.weight: token_embd serves */

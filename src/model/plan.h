@@ -174,6 +174,8 @@ struct plan {
  * NULL. */
 struct plan_source {
     bool (*find)(const void *owner, str name, struct plan_tensor *t, const void **data);
+    str (*name)(const void *owner, uint32_t i); /* of the tensor with that index, i < count */
+    uint32_t count;
     const void *owner;
 };
 

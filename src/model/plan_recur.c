@@ -10,6 +10,8 @@
 
 #include "model/plan_int.h"
 
+#define DELTA_REPEAT 16 /* most value heads of one key head */
+
 static enum err no_key(const struct builder *b, const char *what)
 {
     return ERR_FAIL(b->e, FORMAT, "blk.%d needs the key '%s.%s', which the file lacks", b->layer,
@@ -201,7 +203,8 @@ enum err plan_delta_net(struct builder *b, enum plan_reg in)
     enum err r = ssm_keys(b);
 
     if (r) return r;
-    if (!z.k_heads || z.v_heads % z.k_heads || v != z.v_heads * z.dim)
+    if (!z.k_heads || z.v_heads % z.k_heads || z.v_heads / z.k_heads > DELTA_REPEAT ||
+        v != z.v_heads * z.dim)
         return ERR_FAIL(b->e, FORMAT, "blk.%d: %u value heads of %u over %u key heads", b->layer,
                         z.v_heads, z.dim, z.k_heads);
     k = z.k_heads * z.dim;
