@@ -346,6 +346,12 @@ static enum err head(struct builder *b)
 
 /* ---- the whole ---- */
 
+enum plan_want plan_want_of(const struct meta *m)
+{
+    if (m->pooling == POOLING_RANK) return PLAN_RANK;
+    return m->causal && m->pooling == POOLING_NONE ? PLAN_LOGITS : PLAN_HIDDEN;
+}
+
 /* Tensors that a plan need not use: constants that every program computes, heads for other tasks
  * than the plan's, and layers that only predict further tokens ahead. */
 static bool ignorable(const struct builder *b, str name)

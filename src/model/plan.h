@@ -186,6 +186,9 @@ enum plan_want {
     PLAN_RANK    /* the scores of a classifier head */
 };
 
+/* What a model is for: a classifier's scores, hidden rows of an encoder, or the next token. */
+enum plan_want plan_want_of(const struct meta *m);
+
 struct plan_conf {
     enum plan_want want;
     uint32_t n_ctx; /* the longest sequence; 0: as trained. Dynamic RoPE depends on it */
