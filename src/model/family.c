@@ -43,7 +43,7 @@ static const struct family rows[] = {
     {"mpt",             "MPTForCausalLM MptForCausalLM",                 NORM_LAYER, BLOCK_SERIAL,   FFN_GELU,      ROPE_NO,     EXPERTS_NONE,      0, 0},
     {"bloom",           "BloomForCausalLM BloomModel",                   NORM_LAYER, BLOCK_SERIAL,   FFN_GELU,      ROPE_NO,     EXPERTS_NONE,      0, 0},
     {"starcoder",       "GPTBigCodeForCausalLM",                         NORM_LAYER, BLOCK_SERIAL,   FFN_GELU,      ROPE_NO,     EXPERTS_NONE,      0, 0},
-    {"baichuan",        "BaichuanForCausalLM BaiChuanForCausalLM",       NORM_RMS,   BLOCK_SERIAL,   FFN_SILU,      ROPE_PAIRS,  EXPERTS_NONE,      0, FAMILY_ALIBI_40},
+    {"baichuan",        "BaichuanForCausalLM BaiChuanForCausalLM",       NORM_RMS,   BLOCK_SERIAL,   FFN_SILU,      ROPE_PAIRS,  EXPERTS_NONE,      0, FAMILY_BAICHUAN},
     {"chatglm",         "ChatGLMModel ChatGLMForConditionalGeneration GlmForCausalLM", NORM_RMS, BLOCK_SERIAL, FFN_SILU, ROPE_PAIRS, EXPERTS_NONE,     0, 0},
     {"mamba",           "MambaForCausalLM FalconMambaForCausalLM",       NORM_RMS,   BLOCK_SERIAL,   FFN_SILU,      ROPE_NO,     EXPERTS_NONE,      0, 0},
     {"mamba2",          "Mamba2ForCausalLM",                             NORM_RMS,   BLOCK_SERIAL,   FFN_SILU,      ROPE_NO,     EXPERTS_NONE,      0, 0},

@@ -132,9 +132,10 @@ static enum err read_scales(struct meta_reader *r)
     if ((flags & FAMILY_SCALE_EMBD_HEAD) && m->attn_scale == 0.0f &&
         (m->n_layer == 46 || m->n_layer == 62))
         m->attn_scale = 1.0f / sqrtf((float)m->n_embd / (float)m->n_head);
-    if ((flags & FAMILY_ALIBI_40) && m->n_layer == 40) {
-        m->alibi = 8;
-        m->no_rope = true;
+    /* Baichuan's sizes, told by their layers: 7B has RoPE, 13B has ALiBi. */
+    if (flags & FAMILY_BAICHUAN) {
+        m->no_rope = m->n_layer != 32;
+        if (m->n_layer == 40) m->alibi = 8;
     }
     return ERR_OK;
 }
