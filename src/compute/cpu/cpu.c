@@ -333,6 +333,7 @@ const struct backend cpu_backend = {
             [OP_MUL] = cpu_op_mul,
             [OP_SCALE] = cpu_op_scale,
             [OP_SOFTCAP] = cpu_op_softcap,
+            [OP_HEADSUM] = cpu_op_headsum,
             [OP_CLAMP] = cpu_op_clamp,
             [OP_COLS] = cpu_op_cols,
             [OP_ROUTE] = cpu_op_route,

@@ -1,8 +1,9 @@
 /* cpu_int: what the files of the CPU back end share: the open device and the vector functions.
  *
  * cpu.c opens, sizes and closes; cpu_ops.c has the ops that work row by row, cpu_moe.c the mixtures
- * of experts, cpu_recur.c the ops with a state, cpu_attn.c and cpu_cache.c attention. cpu_generic.c,
- * cpu_avx2.c, cpu_avx512.c and cpu_neon.c each make one `struct cpu_vec` of cpu_kern.h.
+ * of experts, cpu_recur.c the ops with a state, cpu_attn.c and cpu_cache.c attention.
+ * cpu_generic.c, cpu_avx2.c, cpu_avx512.c and cpu_neon.c each make one `struct cpu_vec` of
+ * cpu_kern.h.
  */
 #ifndef COMPUTE_CPU_CPU_INT_H
 #define COMPUTE_CPU_CPU_INT_H
@@ -41,8 +42,8 @@ struct cpu_gemm {
     bool onto; /* add to c */
 };
 
-/* k lines of a piece of the cache to float32, prefetching `next`. Scales are float16: of keys a line
- * of n for 32 lines, of values one for 32 columns of a line. */
+/* k lines of a piece of the cache to float32, prefetching `next`. Scales are float16: of keys a
+ * line of n for 32 lines, of values one for 32 columns of a line. */
 struct cpu_widen {
     float *y; /* [k][n] */
     const void *b, *scale, *next;
@@ -60,10 +61,10 @@ struct cpu_seq {
  * may be x. */
 struct cpu_conv {
     struct cpu_seq x;
-    float *y;         /* rows x.step apart */
-    const float *w;   /* [n][k] */
-    const float *b;   /* [n] or NULL */
-    float *state;     /* [k - 1][n] */
+    float *y;       /* rows x.step apart */
+    const float *w; /* [n][k] */
+    const float *b; /* [n] or NULL */
+    float *state;   /* [k - 1][n] */
     uint64_t state_step;
     uint32_t rows, n, k;
 };
@@ -114,6 +115,7 @@ struct cpu_vec {
     void (*scale)(float *y, const float *x, float by, uint64_t n);
     void (*softcap)(float *y, const float *x, float cap, uint64_t n);
     void (*clamp)(float *y, const float *x, float limit, uint64_t n);
+    float (*sum)(const float *x, uint32_t n);
     /* y = a + (b - a) * (w + w2), w2 may be NULL */
     void (*lerp)(float *y, const float *a, const float *b, const float *const w[2], uint64_t n);
     void (*rope_pairs)(float *x, const float *c, const float *s, uint32_t half);
@@ -192,7 +194,7 @@ const float *cpu_small(const struct dev *d, int tensor);
 void cpu_rope_tables(struct dev *d, const struct batch *b);
 backend_op_fn cpu_op_embed, cpu_op_rowadd, cpu_op_gather, cpu_op_rmsnorm, cpu_op_layernorm,
     cpu_op_l2norm, cpu_op_rope, cpu_op_act, cpu_op_glu, cpu_op_add, cpu_op_mul, cpu_op_scale,
-    cpu_op_softcap, cpu_op_clamp, cpu_op_cols, cpu_op_lerp;
+    cpu_op_softcap, cpu_op_clamp, cpu_op_headsum, cpu_op_cols, cpu_op_lerp;
 
 /* ---- cpu_product.c: what goes through mat ---- */
 backend_op_fn cpu_op_linear, cpu_op_linear2, cpu_op_linear3, cpu_op_linear_add, cpu_op_linear_glu,

@@ -148,23 +148,23 @@ static void l2norm(float *y, const float *x, uint32_t n, float eps)
     scale(y, x, 1.0f / (length > eps ? length : eps), n);
 }
 
-INLINE float mean_of(const float *x, uint32_t n)
+static float sum(const float *x, uint32_t n)
 {
-    vf sum[2] = {{0}, {0}};
+    vf part[2] = {{0}, {0}};
     uint32_t j = 0;
     for (; j + 2 * VW <= n; j += 2 * VW) {
-        sum[0] += vf_load(x + j);
-        sum[1] += vf_load(x + j + VW);
+        part[0] += vf_load(x + j);
+        part[1] += vf_load(x + j + VW);
     }
     for (; j < n; j += VW)
-        sum[0] += vf_load_n(x + j, n - j < VW ? n - j : VW);
-    return vf_sum(sum[0] + sum[1]) / (float)n;
+        part[0] += vf_load_n(x + j, n - j < VW ? n - j : VW);
+    return vf_sum(part[0] + part[1]);
 }
 
 static void layernorm(float *y, const float *x, const float *const wb[2], uint32_t n, float eps)
 {
     const float *w = wb[0], *b = wb[1];
-    vf mean = vf_set(mean_of(x, n));
+    vf mean = vf_set(sum(x, n) / (float)n);
     MAP(y, n, AT(x) - mean);
     vf inv = vf_set(1.0f / sqrtf(sum_of_squares(y, n) / (float)n + eps));
     if (w && b)
@@ -207,6 +207,7 @@ const struct cpu_vec KERN = {
     .rmsnorm = rmsnorm,
     .layernorm = layernorm,
     .l2norm = l2norm,
+    .sum = sum,
     .rope_pairs = rope_pairs,
     .rope_halves = rope_halves,
 };

@@ -43,9 +43,16 @@ INLINE vf act_sigmoid(vf x)
     return vf_set(1.0f) / (vf_set(1.0f) + vf_exp(-x));
 }
 
+/* x sigmoid(u), u the steeper of both. Far out on the left the factor x must not grow, as the
+ * sigmoid ends at e^-88 instead of 0. */
+INLINE vf act_swish(vf x, vf u)
+{
+    return vf_max(vf_set(-100.0f), x) * act_sigmoid(u);
+}
+
 INLINE vf act_silu(vf x)
 {
-    return x * act_sigmoid(x);
+    return act_swish(x, x);
 }
 
 /* 0.5 x (1 + tanh u) is x sigmoid(2 u); sqrt(2 / pi), 0.044715 and 1.702 are of Hendrycks and
@@ -53,12 +60,12 @@ INLINE vf act_silu(vf x)
 INLINE vf act_gelu_tanh(vf x)
 {
     vf cubic = vf_fma(x * x, x * vf_set(0.044715f), x);
-    return x * act_sigmoid(cubic * vf_set(2 * 0.79788456080286536f));
+    return act_swish(x, cubic * vf_set(2 * 0.79788456080286536f));
 }
 
 INLINE vf act_gelu_quick(vf x)
 {
-    return x * act_sigmoid(x * vf_set(1.702f));
+    return act_swish(x, x * vf_set(1.702f));
 }
 
 /* 0.5 x (1 + erf(x / sqrt 2)) = max(x, 0) - 0.5 |x| erfc(|x| / sqrt 2). With a >= 0, (1 + 2a)
@@ -67,7 +74,7 @@ INLINE vf act_gelu_quick(vf x)
  * 1e-40. */
 INLINE vf act_gelu_erf(vf x)
 {
-    vf a = vf_min(vf_set(9.4f), vf_abs(x) * vf_set(0.70710678118654752f));
+    vf b = vf_min(vf_set(13.3f), vf_abs(x)), a = b * vf_set(0.70710678118654752f);
     vf t = (a - vf_set(2.0f)) / (a + vf_set(2.0f));
     vf p = vf_set(-4.2874630435e-4f);
     p = vf_fma(p, t, vf_set(-1.2744821704e-3f));
@@ -79,8 +86,8 @@ INLINE vf act_gelu_erf(vf x)
     p = vf_fma(p, t, vf_set(-1.6603040632e-1f));
     p = vf_fma(p, t, vf_set(-9.2763909759e-2f));
     p = vf_fma(p, t, vf_set(1.2769783780e+0f));
-    vf erfc = vf_exp(x * x * vf_set(-0.5f)) * p / vf_fma(a, vf_set(2.0f), vf_set(1.0f));
-    return vf_max(vf_set(0.0f), x) - vf_abs(x) * vf_set(0.5f) * erfc;
+    vf erfc = vf_exp(b * b * vf_set(-0.5f)) * p / vf_fma(a, vf_set(2.0f), vf_set(1.0f));
+    return vf_max((vf){0}, x) - b * vf_set(0.5f) * erfc;
 }
 
 INLINE vf act_relu(vf x)
@@ -137,7 +144,7 @@ INLINE vf act_sigmoid_decay(vf x)
 INLINE vf swiglu_clamped(vf g, vf u)
 {
     g = vf_min(vf_set(7.0f), g);
-    return g * act_sigmoid(g * vf_set(1.702f)) * (vf_clamp(u, 7.0f) + vf_set(1.0f));
+    return act_gelu_quick(g) * (vf_clamp(u, 7.0f) + vf_set(1.0f));
 }
 
 /* ---- over arrays ---- */

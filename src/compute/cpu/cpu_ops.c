@@ -300,6 +300,23 @@ void cpu_op_mul(struct dev *d, const struct plan_step *s, const struct batch *b)
     run_rows((struct cpu_work){d, s, b, mul_rows, 0});
 }
 
+static void headsum_rows(const struct cpu_work *w, uint64_t from, uint64_t to)
+{
+    const struct dev *d = w->d;
+    uint32_t n_head = w->s->n_head, dim = w->s->head_dim;
+    for (uint64_t i = from; i < to; i++) {
+        const float *x = row_of(d, w->s->src, i, (uint64_t)n_head * dim);
+        float *y = row_of(d, w->s->dst, i, n_head);
+        for (uint32_t h = 0; h < n_head; h++)
+            y[h] = d->vec->sum(x + (uint64_t)h * dim, dim);
+    }
+}
+
+void cpu_op_headsum(struct dev *d, const struct plan_step *s, const struct batch *b)
+{
+    run_rows((struct cpu_work){d, s, b, headsum_rows, 0});
+}
+
 static void cols_rows(const struct cpu_work *w, uint64_t from, uint64_t to)
 {
     const struct dev *d = w->d;
