@@ -19,6 +19,8 @@
 #include "base/limits.h"
 #include "model/meta_int.h"
 
+#define NAMES_SHOWN 12 /* of the families, where one is refused */
+
 /* ---- the parts of a header ---- */
 
 static enum err read_family(struct meta_reader *r)
@@ -34,8 +36,9 @@ static enum err read_family(struct meta_reader *r)
         return ERR_FAIL(r->e, FORMAT, "the GGUF file lacks the key 'general.architecture'");
     if ((m->family = family_find(m->arch))) return ERR_OK;
     all = family_all(&n);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && i < NAMES_SHOWN; i++)
         buf_printf(&names, "%s%s", i ? ", " : "", all[i].name);
+    if (n > NAMES_SHOWN) buf_printf(&names, " and %zu more", n - NAMES_SHOWN);
     err =
         ERR_FAIL(r->e, UNSUPPORTED, "architecture '%.*s' is not one this version runs; it runs %s",
                  (int)(m->arch.n > 64 ? 64 : m->arch.n), m->arch.p, names.p ? names.p : "none");
@@ -135,6 +138,7 @@ static enum err read_recurrent(struct meta_reader *r)
         {"ssm.state_size", &m->ssm_state, 1024},
         {"ssm.time_step_rank", &m->ssm_rank, LIMIT_MODEL_DIM},
         {"ssm.group_count", &m->ssm_group, LIMIT_MODEL_DIM},
+        {"rescale_every_n_layers", &m->wkv_rescale, LIMIT_MODEL_LAYERS},
         {"wkv.head_size", &m->wkv_head, 1024},
         {"shortconv.l_cache", &m->conv_kernel, 64},
     };
@@ -144,7 +148,7 @@ static enum err read_recurrent(struct meta_reader *r)
 
         if (err) return err;
     }
-    return ERR_OK;
+    return gguf_get_bool(r->g, meta_key(r, "ssm.dt_b_c_rms"), &m->ssm_norms, r->e);
 }
 
 /* ---- tensors ---- */

@@ -55,7 +55,8 @@ struct meta {
     float expert_scale; /* 0: none */
     /* recurrent blocks */
     uint32_t ssm_conv, ssm_inner, ssm_state, ssm_rank, ssm_group;
-    uint32_t wkv_head, conv_kernel;
+    bool ssm_norms; /* dt, B and C are normalised, without weights */
+    uint32_t wkv_head, wkv_rescale, conv_kernel;
     /* RoPE */
     float rope_base, rope_base_swa;
     enum rope_scaling rope_scaling;

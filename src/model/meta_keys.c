@@ -21,6 +21,7 @@ static const struct {
     {"modern-bert", "rope.freq_base_swa", 10000},
     {"bloom", "attention.max_alibi_bias", 8},
     {"jina-bert-v2", "attention.max_alibi_bias", 8},
+    {"refact", "attention.max_alibi_bias", 8},
     {"minicpm", "embedding_scale", 12},
     {"minicpm3", "embedding_scale", 12},
 };

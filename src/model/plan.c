@@ -175,9 +175,22 @@ static const struct mixer {
     {SLOT_ATTN_OUTPUT, plan_attention},
 };
 
+/* Attention and a state space side by side on the same input. */
+static enum err both(struct builder *b, enum plan_reg in)
+{
+    enum err r = plan_mamba2(b, in);
+
+    if (r) return r;
+    plan_cols(b, REG_P, b->m->n_embd, REG_D, 1, b->m->n_embd);
+    if ((r = plan_attention(b, in))) return r;
+    plan_add(b, REG_D, REG_P, 1.0f);
+    return ERR_OK;
+}
+
 /* NULL: a layer without any. */
 static block_fn *mixer_of(const struct builder *b)
 {
+    if (plan_peek(b, SLOT_SSM_IN, NULL) && plan_peek(b, SLOT_ATTN_OUTPUT, NULL)) return both;
     for (size_t i = 0; i < sizeof mixers / sizeof *mixers; i++)
         if (plan_peek(b, mixers[i].tell, NULL)) return mixers[i].build;
     return NULL;
@@ -231,25 +244,52 @@ static enum err parallel_layer(struct builder *b, block_fn *mixer)
     return join(b, SLOT_NONE, SLOT_NONE);
 }
 
-static enum err serial_layer(struct builder *b, block_fn *mixer)
+/* The norm of the feed-forward block's input goes by several names. */
+static enum slot ffn_norm(const struct builder *b, bool mixer)
 {
-    bool norm2_ffn = b->m->family->flags & FAMILY_NORM2_FFN;
-    enum slot post = norm2_ffn ? SLOT_NONE : SLOT_POST_ATTENTION_NORM;
-    enum slot pre = norm2_ffn ? SLOT_POST_ATTENTION_NORM : SLOT_FFN_NORM;
+    unsigned flags = b->m->family->flags;
+
+    if (flags & FAMILY_NORM2_FFN) return SLOT_POST_ATTENTION_NORM;
+    if (flags & FAMILY_OUT_NORM_FFN) return SLOT_ATTN_OUTPUT_NORM;
+    if (!mixer) return SLOT_ATTN_NORM;
+    return plan_peek(b, SLOT_FFN_NORM_SHORT, NULL) ? SLOT_FFN_NORM_SHORT : SLOT_FFN_NORM;
+}
+
+static enum err mixer_half(struct builder *b, block_fn *mixer)
+{
+    unsigned flags = b->m->family->flags;
+    enum slot post = flags & FAMILY_NORM2_FFN ? SLOT_NONE : SLOT_POST_ATTENTION_NORM;
+    enum slot out = flags & FAMILY_OUT_NORM_FFN ? SLOT_NONE : SLOT_ATTN_OUTPUT_NORM;
+    bool twice = (flags & FAMILY_BERT) && plan_peek(b, SLOT_ATTN_NORM_2, NULL);
     enum plan_reg in;
     enum err r;
 
-    if (mixer && ((r = input(b, SLOT_ATTN_NORM, post, &in)) || (r = mixer(b, in)) ||
-                  (r = join(b, post, SLOT_ATTN_OUTPUT_NORM))))
+    if (twice) plan_cols(b, REG_S, b->m->n_embd, REG_X, 1, b->m->n_embd);
+    if ((r = input(b, SLOT_ATTN_NORM, post, &in)) || (r = mixer(b, in)) ||
+        (r = join(b, post, out)) || !twice)
         return r;
+    plan_add(b, REG_X, REG_S, 1.0f);
+    return plan_norm(b, SLOT_ATTN_NORM_2, REG_X, REG_X);
+}
+
+static enum err serial_layer(struct builder *b, block_fn *mixer)
+{
+    enum plan_reg in;
+    enum err r;
+
+    if (mixer && (r = mixer_half(b, mixer))) return r;
     if (plan_peek(b, SLOT_CHANNEL_MIX_KEY, NULL)) {
         if ((r = input(b, SLOT_ATTN_NORM_2, SLOT_NONE, &in)) || (r = plan_channel_mix(b, in)))
             return r;
-        return join(b, SLOT_NONE, SLOT_NONE);
+        r = join(b, SLOT_NONE, SLOT_NONE);
+        if (b->m->wkv_rescale && (uint32_t)(b->layer + 1) % b->m->wkv_rescale == 0)
+            plan_emit(b, OP_SCALE, REG_X, b->m->n_embd, REG_X)->scale = 0.5f;
+        return r;
     }
     if (!has_ffn(b)) return ERR_OK;
-    if (!mixer) pre = SLOT_ATTN_NORM;
-    if ((r = input(b, pre, SLOT_POST_FFW_NORM, &in)) || (r = plan_feed_forward(b, in))) return r;
+    if ((r = input(b, ffn_norm(b, mixer != NULL), SLOT_POST_FFW_NORM, &in)) ||
+        (r = plan_feed_forward(b, in)))
+        return r;
     return join(b, SLOT_POST_FFW_NORM, SLOT_LAYER_OUTPUT_NORM);
 }
 
@@ -326,6 +366,21 @@ static enum err logits(struct builder *b)
     return ERR_OK;
 }
 
+/* Products that some embedding models make of the pooled vector; being linear, they may as well be
+ * made of each row. */
+static enum err dense_head(struct builder *b)
+{
+    enum err r;
+
+    if (!plan_peek(b, SLOT_DENSE_2, NULL)) return ERR_OK;
+    if ((r = plan_linear(b, SLOT_DENSE_2, SLOT_NONE, REG_LOGITS, REG_O, 0))) return r;
+    b->p->out = REG_LOGITS;
+    if (!plan_peek(b, SLOT_DENSE_3, NULL)) return ERR_OK;
+    plan_cols(b, REG_O, b->n[REG_LOGITS], REG_LOGITS, 1, b->n[REG_LOGITS]);
+    b->p->width[REG_LOGITS] = 0; /* the result alone may say how wide it is */
+    return plan_linear(b, SLOT_DENSE_3, SLOT_NONE, REG_LOGITS, REG_O, 0);
+}
+
 static enum err head(struct builder *b)
 {
     unsigned flags = b->m->family->flags;
@@ -340,7 +395,7 @@ static enum err head(struct builder *b)
         (r = plan_norm(b, norm, REG_O, REG_O)))
         return r;
     b->p->out = b->conf->want == PLAN_HIDDEN ? REG_O : REG_LOGITS;
-    if (b->conf->want == PLAN_HIDDEN) return ERR_OK;
+    if (b->conf->want == PLAN_HIDDEN) return dense_head(b);
     return b->conf->want == PLAN_RANK ? rank_head(b) : logits(b);
 }
 

@@ -46,9 +46,11 @@ static enum err ssm_keys(const struct builder *b)
     return m->ssm_conv ? ERR_OK : no_key(b, "ssm.conv_kernel");
 }
 
-/* A norm that only some families have. */
+/* A norm that only some families have, and some without a weight. */
 static enum err norm_if(struct builder *b, enum slot slot, enum plan_reg r)
 {
+    if (b->m->ssm_norms && !plan_peek(b, slot, NULL))
+        return plan_norm_groups(b, SLOT_NONE, r, b->n[r]);
     return plan_peek(b, slot, NULL) ? plan_norm(b, slot, r, r) : ERR_OK;
 }
 
