@@ -381,6 +381,38 @@ static void test_stored(enum dtype type, const char *isa)
     opcase_fini(&a.c);
 }
 
+/* The vector functions' codes and scales are those of quant_row(), also of odd rows. */
+static void test_quant(enum dtype type, const struct cpu_vec *vec)
+{
+    struct opcase c;
+    uint32_t bad = 0;
+    opcase_init(&c);
+    for (int n = 0; n < 20000; n++) {
+        float x[32], want[32], got[32];
+        char block[34];
+        int8_t q[32];
+        float size = powf(10, (float)(n % 60) - 35);
+        for (int i = 0; i < 32; i++)
+            x[i] = n % 3 ? opcase_normal(&c) * size : (float)(opcase_random(&c) % 9) * 0.25f - 1;
+        if (n % 7 == 0) x[opcase_random(&c) % 32] = NAN;
+        if (n % 11 == 0) x[opcase_random(&c) % 32] = -INFINITY;
+        if (n % 101 == 0) memset(x, 0, sizeof x);
+        if (n % 103 == 0)
+            for (int i = 0; i < 32; i++)
+                x[i] = NAN;
+        quant_row(type, x, block, 32);
+        dtype_dequant(type, block, want, 32);
+        uint16_t scale = type == DTYPE_Q8_0 ? vec->quant_q8_0(q, x) : vec->quant_q4_0(q, x);
+        for (int i = 0; i < 32; i++)
+            got[i] = (float)q[i] * dtype_f16_to_f32(scale);
+        bad += memcmp(block, &scale, 2) != 0;
+        for (int i = 0; i < 32; i++) /* 0 may have either sign, NaN any payload */
+            bad += got[i] != want[i] && !(isnan(got[i]) && isnan(want[i]));
+    }
+    ok(bad == 0, "%s: %s is that of model/quant", vec->name, dtype_info(type)->name);
+    opcase_fini(&c);
+}
+
 /* What a block holds for a head, [dim][KV_BLOCK] and [KV_BLOCK][dim rounded up]. */
 struct held {
     float k[64 * KV_BLOCK], v[96 * KV_BLOCK];
@@ -658,6 +690,17 @@ int main(void)
             test_stored(types[i], isas[isa]);
         test_copy(types[i]);
         test_shared(types[i], types[4 - i]);
+    }
+    for (int isa = 0; isa < n_isas; isa++) {
+        static const struct cpu_vec *const vecs[] = {
+            &cpu_generic,
+#if defined(__x86_64__)
+            &cpu_avx2,
+            &cpu_avx512,
+#endif
+        };
+        test_quant(DTYPE_Q8_0, vecs[isa]);
+        test_quant(DTYPE_Q4_0, vecs[isa]);
     }
     test_skips();
     test_caches();

@@ -196,39 +196,39 @@ static void pack_queries(const struct job *j, const struct item *it, const struc
     }
 }
 
-/* c (+)= a times `k` lines of a piece from line `first` on: g has the rest. */
+/* g->k lines of a piece from line `first` on to float32, if the gemm is to have them so. */
+static bool widen(const struct job *j, const struct cpu_side *side, const char *piece,
+                  uint32_t first, float *wide, const struct cpu_gemm *g)
+{
+    const struct cpu_vec *vec = j->d->vec;
+    bool keys = side == &j->c->k;
+    struct cpu_widen w = {.y = wide, .b = g->b, .next = g->next, .k = g->k, .n = g->n};
+    w.scale = piece + side->scales + (keys ? (size_t)first / 32 * KV_BLOCK * 2 : 0);
+    switch (side->type) {
+    case DTYPE_F16: vec->widen_f16(&w); return true;
+    case DTYPE_BF16: vec->widen_bf16(&w); return true;
+    case DTYPE_Q8_0: vec->widen_q8_0[keys ? 0 : 1](&w); return true;
+    case DTYPE_Q4_0: vec->widen_q4_0[keys ? 0 : 1](&w); return true;
+    default: return false;
+    }
+}
+
+/* c (+)= a times so many lines of a piece from line `first` on: g has the rest. */
 static void multiply(const struct job *j, const struct cpu_side *side, const char *piece,
                      uint32_t first, float *wide, struct cpu_gemm *g)
 {
     const struct cpu_vec *vec = j->d->vec;
-    bool keys = side == &j->c->k;
+    bool small = g->rows <= 2 * vec->tile;
     g->b = piece + first * side->line;
     g->n = side->width;
-    struct cpu_widen w = {.y = wide, .b = g->b, .next = g->next, .k = g->k, .n = g->n};
-    w.scale = piece + side->scales + (keys ? (size_t)first / 32 * KV_BLOCK * 2 : 0);
-    bool large = g->rows > 2 * vec->tile;
-    switch (side->type) {
-    case DTYPE_F32: break;
-    case DTYPE_F16:
-        if (!large) {
-            vec->gemm_f16(g);
-            return;
-        }
-        vec->widen_f16(&w);
-        break;
-    case DTYPE_BF16:
-        if (!large) {
-            vec->gemm_bf16(g);
-            return;
-        }
-        vec->widen_bf16(&w);
-        break;
-    case DTYPE_Q8_0: vec->widen_q8_0[keys ? 0 : 1](&w); break;
-    case DTYPE_Q4_0: vec->widen_q4_0[keys ? 0 : 1](&w); break;
-    default: BUG("a cache of a type that was refused");
+    if (small && side->type == DTYPE_F16) {
+        vec->gemm_f16(g);
+    } else if (small && side->type == DTYPE_BF16) {
+        vec->gemm_bf16(g);
+    } else {
+        if (widen(j, side, piece, first, wide, g)) g->b = g->next = wide;
+        vec->gemm_f32(g);
     }
-    if (side->type != DTYPE_F32) g->b = g->next = wide;
-    vec->gemm_f32(g);
 }
 
 /* Scores of a block: the columns of the queries in pieces, as they were packed. */

@@ -1,16 +1,14 @@
 /* cpu_cache: sizes, layout, writing and copying of the KV cache; cpu_cache.h says how it lies.
  *
  * KVPUT is dealt out by blocks and kv heads, so that no two threads write to one piece: two
- * positions may share a byte. Whole positions are quantised through model/quant, which the
- * reference back end does as well, so that both keep the same values.
+ * positions may share a byte. Codes are those of model/quant, which the reference back end
+ * uses, to the bit.
  */
 #include "compute/cpu/cpu_cache.h"
 
 #include <string.h>
 
 #include "compute/cpu/cpu_int.h"
-#include "model/blocks.h"
-#include "model/quant.h"
 
 enum { GROUP = 32 }; /* columns that share a scale */
 
@@ -129,44 +127,47 @@ static void put_nibble(uint8_t *line, uint32_t at, int code)
     *byte = (uint8_t)((*byte & (0xf0 >> shift)) | code << shift);
 }
 
-static void put_key_quant(const struct cpu_side *s, char *piece, uint32_t at, const float *k)
+/* 32 columns to codes; returns their scale. Codes of 4 bits are made positive. */
+static uint16_t codes_of(const struct dev *d, enum dtype t, const float *x, int8_t *q)
+{
+    if (t == DTYPE_Q8_0) return d->vec->quant_q8_0(q, x);
+    uint16_t scale = d->vec->quant_q4_0(q, x);
+    for (int i = 0; i < GROUP; i++)
+        q[i] = (int8_t)(q[i] + 8);
+    return scale;
+}
+
+static void put_key_quant(const struct dev *d, const struct cpu_side *s, char *piece, uint32_t at,
+                          const float *k)
 {
     uint16_t *scale = scales_of(s, piece) + at;
     uint8_t *line = (uint8_t *)piece;
+    int8_t q[GROUP];
     for (uint32_t c = 0; c < s->dim; c += GROUP, scale += KV_BLOCK) {
-        if (s->type == DTYPE_Q8_0) {
-            struct block_q8_0 b;
-            quant_row(s->type, k + c, &b, GROUP);
-            *scale = b.d;
-            for (int j = 0; j < GROUP; j++, line += s->line)
-                line[at] = (uint8_t)b.qs[j];
-        } else {
-            struct block_q4_0 b;
-            quant_row(s->type, k + c, &b, GROUP);
-            *scale = b.d;
-            for (int j = 0; j < GROUP; j++, line += s->line)
-                put_nibble(line, at, j < 16 ? b.qs[j] & 15 : b.qs[j - 16] >> 4);
+        *scale = codes_of(d, s->type, k + c, q);
+        for (int i = 0; i < GROUP; i++, line += s->line) {
+            if (s->type == DTYPE_Q8_0)
+                line[at] = (uint8_t)q[i];
+            else
+                put_nibble(line, at, q[i]);
         }
     }
 }
 
-static void put_value_quant(const struct cpu_side *s, char *piece, uint32_t at, const float *v)
+static void put_value_quant(const struct dev *d, const struct cpu_side *s, char *piece, uint32_t at,
+                            const float *v)
 {
     uint16_t *scale = scales_of(s, piece) + (size_t)at * (s->dim / GROUP);
     char *codes = piece + at * s->line;
+    int8_t q[GROUP];
     for (uint32_t c = 0; c < s->dim; c += GROUP) {
+        *scale++ = codes_of(d, s->type, v + c, q);
         if (s->type == DTYPE_Q8_0) {
-            struct block_q8_0 b;
-            quant_row(s->type, v + c, &b, GROUP);
-            *scale++ = b.d;
-            memcpy(codes, b.qs, sizeof b.qs);
-            codes += sizeof b.qs;
+            memcpy(codes, q, GROUP);
+            codes += GROUP;
         } else {
-            struct block_q4_0 b;
-            quant_row(s->type, v + c, &b, GROUP);
-            *scale++ = b.d;
-            memcpy(codes, b.qs, sizeof b.qs);
-            codes += sizeof b.qs;
+            for (int i = 0; i < 16; i++)
+                *codes++ = (char)(q[i] | q[i + 16] << 4);
         }
     }
 }
@@ -186,7 +187,7 @@ static void put_key(const struct dev *d, const struct cpu_side *s, char *piece, 
 {
     uint16_t half[256];
     if (is_quant(s->type)) {
-        put_key_quant(s, piece, at, k);
+        put_key_quant(d, s, piece, at, k);
         return;
     }
     for (uint32_t c = 0; c < s->dim; c += 256) {
@@ -209,7 +210,7 @@ static void put_value(const struct dev *d, const struct cpu_side *s, char *piece
 {
     char *line = piece + at * s->line;
     if (is_quant(s->type))
-        put_value_quant(s, piece, at, v);
+        put_value_quant(d, s, piece, at, v);
     else if (s->type == DTYPE_F32)
         memcpy(line, v, s->dim * sizeof *v);
     else

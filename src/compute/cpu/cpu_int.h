@@ -99,6 +99,9 @@ struct cpu_vec {
     void (*widen_bf16)(const struct cpu_widen *w);
     void (*widen_q8_0[2])(const struct cpu_widen *w); /* of keys, of values */
     void (*widen_q4_0[2])(const struct cpu_widen *w);
+    /* 32 floats to signed codes and a float16 scale, to the bit those of quant_row() */
+    uint16_t (*quant_q8_0)(int8_t *q, const float *x);
+    uint16_t (*quant_q4_0)(int8_t *q, const float *x);
     void (*to_f16)(uint16_t *y, const float *x, uint64_t n);
     void (*to_bf16)(uint16_t *y, const float *x, uint64_t n);
     /* s[i] -= slope * |at - i| */

@@ -212,6 +212,85 @@ static void widen_q4_values(const struct cpu_widen *w)
     widen_values(w, 4);
 }
 
+/* ---- 32 floats to codes, to the bit as model/quant does it ---- */
+
+/* The largest magnitude of those that are finite; 0 where that is next to nothing. */
+static float largest_of_32(const float *x)
+{
+    vf top = {0};
+    for (int i = 0; i < 32; i += VW) {
+        vf v = vf_load(x + i), a = vf_max(v, -v);
+        vu bits, finite;
+        memcpy(&bits, &a, sizeof bits);
+        finite = (vu)(bits < 0x7f800000u);
+        bits &= finite;
+        memcpy(&a, &bits, sizeof a);
+        top = vf_max(top, a);
+    }
+    float most = vf_top(top);
+    return most < 1e-30f ? 0 : most;
+}
+
+/* Rounds to even within lo .. hi; NaN becomes lo. */
+INLINE vf round_within(vf v, float lo, float hi)
+{
+    const vf magic = vf_set(12582912.0f);
+    vf near = vf_min(vf_max(v, vf_set(lo)), vf_set(hi)) + magic;
+    return near - magic;
+}
+
+static uint16_t quant_q8_0(int8_t *q, const float *x)
+{
+    float d = largest_of_32(x) / 127, inverse = d > 0 ? 1 / d : 0, code[32];
+    for (int i = 0; i < 32; i += VW)
+        vf_store(code + i, round_within(vf_load(x + i) * vf_set(inverse), -127, 127));
+    for (int i = 0; i < 32; i++)
+        q[i] = (int8_t)code[i];
+    return dtype_f32_to_f16(d);
+}
+
+#define FITS     19 /* scales that quant_fit() tries */
+#define FIT_VECS ((FITS + VW - 1) / VW)
+
+/* quant_fit() with a lane for each of the scales it tries. */
+static uint16_t quant_q4_0(int8_t *q, const float *x)
+{
+    float most = largest_of_32(x), top = 0, scale = 0, best = -1, used = 0;
+    float inverse[FIT_VECS * VW] = {0}, sum_xq[FIT_VECS * VW], sum_qq[FIT_VECS * VW];
+    for (int i = 32; i-- > 0;)
+        if (fabsf(x[i]) == most) top = x[i];
+    memset(q, 0, 32);
+    if (most == 0) return 0;
+    for (int t = 0; t < FITS; t++) {
+        float more = 0.1f * (float)(t - FITS / 2); /* a statement of its own: no fused rounding */
+        inverse[t] = -(8.0f + more) / top;
+    }
+    for (int v = 0; v < FIT_VECS; v++) {
+        vf by = vf_load(inverse + v * VW), xq = {0}, qq = {0};
+        for (int i = 0; i < 32; i++) {
+            vf one = vf_set(x[i]), c = round_within(one * by, -8, 7), p = one * c, cc = c * c;
+            xq = xq + p;
+            qq = qq + cc;
+        }
+        vf_store(sum_xq + v * VW, xq);
+        vf_store(sum_qq + v * VW, qq);
+    }
+    for (int t = 0; t < FITS; t++) {
+        float xq = sum_xq[t], qq = sum_qq[t];
+        if (!(qq > 0 && xq * xq > best * qq)) continue;
+        best = xq * xq / qq;
+        scale = xq / qq;
+        used = inverse[t];
+    }
+    if (best < 0) return dtype_f32_to_f16(scale);
+    float code[32];
+    for (int i = 0; i < 32; i += VW)
+        vf_store(code + i, round_within(vf_load(x + i) * vf_set(used), -8, 7));
+    for (int i = 0; i < 32; i++)
+        q[i] = (int8_t)code[i];
+    return dtype_f32_to_f16(scale);
+}
+
 /* ---- softmax ---- */
 
 static float softmax(float *s, uint32_t n, uint32_t n_all, float *sum)
@@ -301,5 +380,6 @@ static void to_bf16(uint16_t *y, const float *x, uint64_t n)
     .tile = TILE, .gemm_f32 = gemm_f32, .gemm_f16 = gemm_f16, .gemm_bf16 = gemm_bf16,              \
     .widen_f16 = widen_f16, .widen_bf16 = widen_bf16,                                              \
     .widen_q8_0 = {widen_q8_keys, widen_q8_values},                                                \
-    .widen_q4_0 = {widen_q4_keys, widen_q4_values}, .softmax = softmax, .blend = blend,            \
-    .exp1 = exp1, .alibi = alibi, .to_f16 = to_f16, .to_bf16 = to_bf16
+    .widen_q4_0 = {widen_q4_keys, widen_q4_values}, .quant_q8_0 = quant_q8_0,                      \
+    .quant_q4_0 = quant_q4_0, .softmax = softmax, .blend = blend, .exp1 = exp1, .alibi = alibi,    \
+    .to_f16 = to_f16, .to_bf16 = to_bf16
