@@ -31,7 +31,8 @@ struct engine {
     struct kv *kv;
     struct sched sched;
     struct sampler *sampler;
-    double *sums;          /* [n_slots][width of a result], when vectors are made */
+    struct embed embed;    /* when vectors are made */
+    double *sums;          /* [n_slots][engine_width()], then too */
     buf text;              /* what one event carries */
     int32_t *eval_pos;     /* [max_batch] */
     uint32_t *eval_out;    /* [max_batch]: 0, 1, 2, ... */
@@ -84,6 +85,8 @@ static enum err open_parts(struct engine *en, struct err_info *e)
         return err;
     if (c->want == ENGINE_LOGITS) {
         if ((err = sample_new(&en->sampler, en->load.meta.n_vocab, e))) return err;
+    } else if ((err = embed_init(&en->embed, &en->load.gguf, engine_width(en), e))) {
+        return err;
     } else if (!(en->sums = mem_array((size_t)c->n_slots * engine_width(en), sizeof *en->sums))) {
         return ERR_FAIL(e, NOMEM, "no memory for %u vectors of %u values", c->n_slots,
                         engine_width(en));
@@ -132,6 +135,7 @@ void engine_close(struct engine *en)
     kv_free(en->kv);
     sample_free(en->sampler);
     mem_free(en->sums);
+    embed_fini(&en->embed);
     buf_fini(&en->text);
     mem_free(en->eval_pos);
     mem_free(en->eval_out);
@@ -371,17 +375,18 @@ static void collect(struct engine *en)
     struct sched *s = &en->sched;
     for (uint32_t i = 0; i < s->n_active;) {
         struct slot *slot = s->order[i];
-        struct embed m = {slot->job->pooling, engine_width(en),
-                          en->sums + (size_t)(slot - s->slots) * engine_width(en),
-                          slot->job->vector};
+        struct embed_text t = {slot->job->pooling,
+                               en->sums + (size_t)(slot - s->slots) * engine_width(en),
+                               slot->job->vector};
         uint32_t from = slot->seq.n_pos - slot->rows, row = slot->out;
         for (uint32_t pos = from; pos < slot->seq.n_pos && row != SCHED_NO_OUT; pos++)
-            if (sched_wants(slot, pos)) embed_row(&m, pos, l->conf.backend->result(l->dev, row++));
+            if (sched_wants(slot, pos))
+                embed_row(&en->embed, &t, pos, l->conf.backend->result(l->dev, row++));
         if (slot->rows == 0 || slot->seq.n_pos < slot->n_tok) { /* more to come */
             i++;
             continue;
         }
-        embed_end(&m, slot->n_tok);
+        embed_end(&en->embed, &t, slot->n_tok);
         finish(en, slot, (struct gen_event){.finish = GEN_STOP});
     }
 }
@@ -520,6 +525,11 @@ enum engine_want engine_want(const struct engine *en)
 uint32_t engine_width(const struct engine *en)
 {
     return en->load.plan.width[en->load.plan.out];
+}
+
+uint32_t engine_vector(const struct engine *en)
+{
+    return en->embed.n;
 }
 
 enum meta_pooling engine_pooling(const struct engine *en)

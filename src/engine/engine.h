@@ -34,7 +34,8 @@ enum engine_want {
     ENGINE_AUTO,   /* what it was made for */
     ENGINE_LOGITS, /* text */
     ENGINE_HIDDEN, /* vectors of texts */
-    ENGINE_SCORES  /* what its classifier head says of texts */
+    ENGINE_SCORES, /* what its classifier head says of texts */
+    ENGINE_VECTORS /* scores if it has a classifier head, else vectors */
 };
 
 struct engine_conf {
@@ -82,8 +83,10 @@ enum gen_rows { GEN_ROWS_LAST, GEN_ROWS_ALL, GEN_ROWS_FIRST };
 struct gen_job {
     const int32_t *prompt; /* [n_prompt], n_prompt >= 1, borrowed until GEN_DONE */
     uint32_t n_prompt;
-    /* For an engine that makes vectors: where the one of this prompt goes, [engine_width()], as the
-     * pooling says, or with POOLING_NONE one for each token. NULL: a reply is wanted, as below. */
+    /* For an engine that makes vectors: where the one of this prompt goes, [engine_vector()], or
+     * with POOLING_NONE the rows of all tokens, [engine_width()] each. NULL: a reply is wanted, as
+     * below.
+     */
     float *vector;
     enum meta_pooling pooling;
     enum gen_rows rows; /* set by engine_submit() */
@@ -143,9 +146,10 @@ const struct gguf *engine_gguf(const struct engine *en);
 uint32_t engine_n_ctx(const struct engine *en);
 /* Tokens of the longest prompt: less than the context where a prompt is computed in one batch. */
 uint32_t engine_n_prompt(const struct engine *en);
-enum engine_want engine_want(const struct engine *en); /* never ENGINE_AUTO */
+enum engine_want engine_want(const struct engine *en); /* LOGITS, HIDDEN or SCORES */
 /* Values of a row of results: n_vocab, n_embd, or the labels of a classifier. */
 uint32_t engine_width(const struct engine *en);
+uint32_t engine_vector(const struct engine *en); /* values of a vector of a text; 0: makes none */
 /* How vectors are pooled where nobody asks otherwise: as the model says, else the mean, or the last
  * token where tokens see only what is before them. */
 enum meta_pooling engine_pooling(const struct engine *en);

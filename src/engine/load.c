@@ -49,11 +49,10 @@ static enum err settle_conf(struct load *l, const struct engine_conf *conf, stru
         return err;
     /* Every decoding slot has its row and its logits in every step. */
     if (c->max_batch < c->n_slots) c->max_batch = c->n_slots;
-    if (c->want == ENGINE_AUTO) {
+    if (c->want == ENGINE_AUTO || c->want == ENGINE_VECTORS) {
         enum plan_want want = plan_want_of(&l->meta);
-        c->want = want == PLAN_RANK     ? ENGINE_SCORES
-                  : want == PLAN_HIDDEN ? ENGINE_HIDDEN
-                                        : ENGINE_LOGITS;
+        bool text = want == PLAN_LOGITS && c->want == ENGINE_AUTO;
+        c->want = text ? ENGINE_LOGITS : want == PLAN_RANK ? ENGINE_SCORES : ENGINE_HIDDEN;
     }
     return ERR_OK;
 }

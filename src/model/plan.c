@@ -18,7 +18,7 @@
 #include "model/plan_int.h"
 
 enum {
-    STEPS_PER_LAYER = 96,
+    STEPS_PER_LAYER = 128,
     STEPS_OUTSIDE = 16,
     TENSORS_PER_LAYER = 64, /* slices of fused ones counted each */
     TENSORS_OUTSIDE = 32
@@ -287,6 +287,10 @@ static enum err serial_layer(struct builder *b, block_fn *mixer)
         return r;
     }
     if (!has_ffn(b)) return ERR_OK;
+    if (plan_peek(b, SLOT_PRE_FFW_NORM_2, NULL)) {
+        if ((r = plan_mixture_beside(b))) return r;
+        return join(b, SLOT_POST_FFW_NORM, SLOT_NONE);
+    }
     if ((r = input(b, ffn_norm(b, mixer != NULL), SLOT_POST_FFW_NORM, &in)) ||
         (r = plan_feed_forward(b, in)))
         return r;
@@ -299,12 +303,15 @@ static enum err layer(struct builder *b)
     enum family_block shape = b->m->family->block;
     bool parallel = shape == BLOCK_PARALLEL || (shape == BLOCK_BY_KEY && b->m->parallel) ||
                     (shape == BLOCK_BY_NORM && !plan_peek(b, SLOT_FFN_NORM, NULL));
+    enum err r;
 
     /* Names the tensor that an ordinary layer would have. */
     if (!mixer && !has_ffn(b))
         return ERR_FAIL(b->e, FORMAT, "the model lacks the tensor 'blk.%d.attn_output.weight'",
                         b->layer);
-    return parallel && mixer ? parallel_layer(b, mixer) : serial_layer(b, mixer);
+    if (plan_peek(b, SLOT_ALTUP_ROUTER, NULL)) return plan_streams_layer(b);
+    r = parallel && mixer ? parallel_layer(b, mixer) : serial_layer(b, mixer);
+    return r ? r : plan_layer_input(b);
 }
 
 /* ---- ends ---- */
@@ -327,9 +334,11 @@ static enum err embed(struct builder *b)
         (plan_peek(b, SLOT_TOKEN_TYPES, NULL) && (r = rowadd(b, SLOT_TOKEN_TYPES, false))) ||
         (plan_peek(b, SLOT_POSITION_EMBD, NULL) && (r = rowadd(b, SLOT_POSITION_EMBD, true))))
         return r;
-    if ((b->m->family->flags & FAMILY_NORM_IN_EMBD) || !plan_peek(b, SLOT_TOKEN_EMBD_NORM, NULL))
-        return ERR_OK;
-    return plan_norm(b, SLOT_TOKEN_EMBD_NORM, REG_X, REG_X);
+    if (!(b->m->family->flags & FAMILY_NORM_IN_EMBD) && plan_peek(b, SLOT_TOKEN_EMBD_NORM, NULL) &&
+        (r = plan_norm(b, SLOT_TOKEN_EMBD_NORM, REG_X, REG_X)))
+        return r;
+    if ((r = plan_layer_inputs(b))) return r;
+    return plan_peek(b, SLOT_ALTUP_PROJ, NULL) ? plan_streams_open(b) : ERR_OK;
 }
 
 /* The scores of a classifier over one row: through a hidden layer where the file has two. */
@@ -343,13 +352,13 @@ static enum err rank_head(struct builder *b)
     if (!plan_peek(b, last, &t))
         return ERR_FAIL(b->e, FORMAT, "the model has no classifier: no tensor 'cls.output.weight'");
     if (two) {
-        if ((r = plan_linear(b, SLOT_CLS, SLOT_CLS_BIAS, REG_LOGITS, REG_O, 0))) return r;
-        plan_act(b, ACT_TANH, REG_O, REG_LOGITS);
-        if (plan_peek(b, SLOT_CLS_NORM, NULL) && (r = plan_norm(b, SLOT_CLS_NORM, REG_O, REG_O)))
+        if ((r = plan_linear(b, SLOT_CLS, SLOT_CLS_BIAS, REG_H, REG_O, 0))) return r;
+        plan_act(b, ACT_TANH, REG_H, REG_H);
+        if (plan_peek(b, SLOT_CLS_NORM, NULL) && (r = plan_norm(b, SLOT_CLS_NORM, REG_H, REG_H)))
             return r;
     }
     return plan_linear(b, last, last == SLOT_CLS ? SLOT_CLS_BIAS : SLOT_CLS_OUT_BIAS, REG_LOGITS,
-                       REG_O, 0);
+                       two ? REG_H : REG_O, 0);
 }
 
 static enum err logits(struct builder *b)
@@ -389,6 +398,7 @@ static enum err head(struct builder *b)
                          : SLOT_OUTPUT_NORM;
     enum err r;
 
+    if (plan_peek(b, SLOT_ALTUP_UNEMBD_PROJ, NULL) && (r = plan_streams_close(b))) return r;
     plan_emit(b, OP_GATHER, REG_O, b->m->n_embd, REG_X);
     /* Models whose layers end with a norm have none here. */
     if ((!(flags & FAMILY_BERT) || plan_peek(b, norm, NULL)) &&
@@ -462,8 +472,9 @@ static enum err make_room(struct builder *b)
     b->steps = ARENA_NEW(b->a, struct plan_step, b->max_steps);
     b->tensors = ARENA_NEW(b->a, struct plan_tensor, b->max_tensors);
     b->caches = ARENA_NEW(b->a, struct plan_cache, n);
+    b->cache_of = ARENA_NEW(b->a, uint32_t, n);
     b->states = ARENA_NEW(b->a, uint32_t, n * PLAN_STATES_PER_LAYER);
-    if (!b->steps || !b->tensors || !b->caches || !b->states)
+    if (!b->steps || !b->tensors || !b->caches || !b->cache_of || !b->states)
         return ERR_FAIL(b->e, NOMEM, "no memory for a plan of %zu layers", n);
     b->p->steps = b->steps;
     b->p->tensors = b->tensors;

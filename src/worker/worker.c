@@ -15,7 +15,7 @@ static const struct command {
     const char *help;
 } commands[] = {
     {"serve", worker_serve, "answer requests for one model (started by a hive)"},
-    {"eval", worker_eval, "write the logits of a token file, or its perplexity"},
+    {"eval", worker_eval, "write the logits or vectors of a token file, or its perplexity"},
     {"bench", worker_bench, "measure prefill and decode speed"},
 };
 
