@@ -23,8 +23,10 @@ enum meta_pooling { POOLING_NONE, POOLING_MEAN, POOLING_CLS, POOLING_LAST, POOLI
 /* What may differ from layer to layer. */
 struct meta_layer {
     uint32_t n_head, n_head_kv; /* n_head_kv 0: no attention in this layer */
+    uint32_t head_dim, head_dim_v;
     uint32_t n_ff;
-    bool swa; /* sees only a window */
+    bool swa;       /* sees only a window */
+    uint32_t kv_of; /* the layer whose keys and values it uses, mostly its own */
 };
 
 struct meta {
@@ -36,7 +38,7 @@ struct meta {
     uint32_t n_layer_nextn; /* further ones in the file, which predict tokens ahead */
     const struct meta_layer *layers; /* [n_layer] */
     uint32_t n_ff, n_head, n_head_kv; /* the largest of any layer; heads 0: no attention at all */
-    uint32_t head_dim, head_dim_v, n_rot;
+    uint32_t head_dim, head_dim_v, n_rot; /* of layers without a window */
     uint32_t n_rot_swa; /* of layers with a window, where the file says otherwise */
     float norm_eps;
     bool causal;
@@ -48,6 +50,7 @@ struct meta {
     bool parallel;        /* use_parallel_residual */
     uint32_t q_lora, kv_lora; /* latent attention; kv_lora 0: none */
     uint32_t head_dim_mla, head_dim_v_mla; /* of the heads before they are absorbed; 0: not said */
+    uint32_t n_embd_layer; /* width of the inputs that single layers get; 0: none */
     /* experts */
     uint32_t n_expert, n_expert_used, n_expert_group, n_expert_group_used;
     uint32_t expert_gating; /* enum plan_gating, 0: not said */

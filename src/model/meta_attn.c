@@ -9,6 +9,8 @@
 #include "base/limits.h"
 #include "model/meta_int.h"
 
+#define GEMMA3N_OWN_KV 20 /* layers with keys and values of their own */
+
 /* ---- heads ---- */
 
 static enum err check_heads(struct meta_reader *r)
@@ -140,6 +142,55 @@ static enum err read_scales(struct meta_reader *r)
     return ERR_OK;
 }
 
+/* Heads of layers with a window may have another size. */
+static enum err layer_heads(struct meta_reader *r)
+{
+    struct meta *m = r->m;
+    uint32_t k = m->head_dim, v = m->head_dim_v;
+    enum err err;
+
+    if ((err = meta_u32(r, "attention.key_length_swa", &k, LIMIT_MODEL_DIM)) ||
+        (err = meta_u32(r, "attention.value_length_swa", &v, LIMIT_MODEL_DIM)))
+        return err;
+    if ((uint64_t)m->n_head * k > LIMIT_MODEL_DIM || (uint64_t)m->n_head * v > LIMIT_MODEL_DIM)
+        return ERR_FAIL(r->e, FORMAT, "%u heads of %u and %u are wider than %u, the limit",
+                        m->n_head, k, v, LIMIT_MODEL_DIM);
+    for (uint32_t i = 0; i < m->n_layer; i++) {
+        r->layers[i].head_dim = r->layers[i].swa ? k : m->head_dim;
+        r->layers[i].head_dim_v = r->layers[i].swa ? v : m->head_dim_v;
+    }
+    if (m->n_head && (m->n_rot_swa ? m->n_rot_swa : m->n_rot) > k)
+        return ERR_FAIL(r->e, FORMAT, "key '%s' is %u, less than the columns that RoPE turns",
+                        meta_key(r, "attention.key_length_swa"), k);
+    return ERR_OK;
+}
+
+/* The last layers may use keys and values of the last one of their kind (with a window, or without)
+ * that has its own. */
+static enum err shared_kv(struct meta_reader *r)
+{
+    struct meta *m = r->m;
+    bool fixed = str_eqc(m->arch, "gemma3n"); /* whatever its key says */
+    uint32_t shared = 0, own;
+    enum err err = meta_u32(r, "attention.shared_kv_layers", &shared, m->n_layer - 1);
+
+    if (err) return err;
+    own = fixed ? GEMMA3N_OWN_KV : m->n_layer - shared;
+    for (uint32_t i = 0; i < m->n_layer; i++) {
+        uint32_t of = i;
+
+        if (i >= own)
+            for (of = own; of-- > 0;)
+                if (r->layers[of].swa == r->layers[i].swa) break;
+        if (of == UINT32_MAX || r->layers[of].n_head_kv != r->layers[i].n_head_kv)
+            return ERR_FAIL(r->e, FORMAT,
+                            "layer %u is to use keys of an earlier layer, and none is of its kind",
+                            i);
+        r->layers[i].kv_of = of;
+    }
+    return ERR_OK;
+}
+
 enum err meta_attention(struct meta_reader *r)
 {
     struct meta *m = r->m;
@@ -150,7 +201,8 @@ enum err meta_attention(struct meta_reader *r)
     if ((err = gguf_get_bool(r->g, meta_key(r, "attention.causal"), &m->causal, r->e)) ||
         (err = gguf_get_bool(r->g, meta_key(r, "use_parallel_residual"), &m->parallel, r->e)) ||
         (err = meta_u32(r, "pooling_type", &pooling, POOLING_RANK)) || (err = read_heads(r)) ||
-        (err = read_window(r)))
+        (err = read_window(r)) || (err = layer_heads(r)) || (err = shared_kv(r)) ||
+        (err = meta_u32(r, "embedding_length_per_layer_input", &m->n_embd_layer, LIMIT_MODEL_DIM)))
         return err;
     m->pooling = (enum meta_pooling)pooling;
     return read_scales(r);

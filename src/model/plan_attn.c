@@ -61,24 +61,32 @@ static uint32_t cache(struct builder *b, uint32_t n_head, uint32_t k_dim, uint32
     return b->p->n_caches++;
 }
 
-/* Appends k and v and lets q attend; the result is in REG_A. */
-static enum err attend(struct builder *b, enum plan_reg q, enum plan_reg k, enum plan_reg v,
-                       uint32_t n_head_kv, float scale)
+/* Appends k and v to a cache of this layer's own. */
+static void put(struct builder *b, enum plan_reg k, enum plan_reg v, uint32_t n_head_kv)
 {
-    const struct meta *m = b->m;
-    uint32_t n_head = plan_layer(b)->n_head, v_dim = b->n[v] / n_head_kv;
     struct plan_step *s = plan_emit(b, OP_KVPUT, REG_NONE, 0, k);
 
     s->src2 = v;
     s->n_src2 = b->n[v];
     s->n_head = n_head_kv;
     s->head_dim = b->n[k] / n_head_kv;
-    s->index = cache(b, n_head_kv, s->head_dim, v_dim);
-    s = plan_emit(b, OP_ATTN, REG_A, n_head * v_dim, q);
+    s->index = cache(b, n_head_kv, s->head_dim, b->n[v] / n_head_kv);
+    b->cache_of[b->layer] = s->index;
+}
+
+/* Lets q attend to the keys of layer `of`; the result is in REG_A. */
+static enum err attend(struct builder *b, enum plan_reg q, uint32_t of, float scale)
+{
+    const struct meta *m = b->m;
+    uint32_t n_head = plan_layer(b)->n_head, index = b->cache_of[of];
+    struct plan_step *s =
+        plan_emit(b, OP_ATTN, REG_A, n_head * b->caches[index].v_dim, q);
+
+    ASSERT(b->caches[index].k_dim * n_head == b->n[q]);
     s->n_head = n_head;
     s->head_dim = b->n[q] / n_head;
     s->scale = scale;
-    s->index = b->p->n_caches - 1;
+    s->index = index;
     s->u.attn.all = !m->causal;
     s->u.attn.window = plan_layer(b)->swa ? m->window : 0;
     s->u.attn.softcap = m->attn_softcap;
@@ -100,31 +108,56 @@ static enum err gated_queries(struct builder *b, enum plan_reg in, uint32_t n)
     return ERR_OK;
 }
 
+static enum err fused(struct builder *b, enum plan_reg in, uint32_t q, uint32_t k, uint32_t v)
+{
+    struct plan_tensor t = {0};
+    enum err r;
+
+    plan_peek(b, SLOT_ATTN_QKV, &t);
+    if (t.rows != (uint64_t)q + k + v)
+        return ERR_FAIL(b->e, FORMAT,
+                        "tensor 'blk.%d.attn_qkv.weight' has %llu rows; queries, keys and "
+                        "values need %u",
+                        b->layer, (unsigned long long)t.rows, q + k + v);
+    if ((r = plan_linear_part(b, SLOT_ATTN_QKV, SLOT_ATTN_QKV_BIAS, REG_Q, in, 0, q)) ||
+        (r = plan_linear_part(b, SLOT_ATTN_QKV, SLOT_ATTN_QKV_BIAS, REG_K, in, q, k)))
+        return r;
+    return plan_linear_part(b, SLOT_ATTN_QKV, SLOT_ATTN_QKV_BIAS, REG_V, in, q + k, v);
+}
+
+/* A layer that uses another's keys may have weights for its own all the same: they are named, so
+ * that they count as known, and not used. */
+static enum err pass_over(struct builder *b)
+{
+    static const enum slot slots[] = {SLOT_ATTN_K, SLOT_ATTN_V, SLOT_ATTN_K_NORM};
+    enum err r = ERR_OK;
+    int t;
+
+    for (size_t i = 0; i < sizeof slots / sizeof *slots && !r; i++)
+        r = plan_find(b, slots[i], 0, 0, &t);
+    return r;
+}
+
 static enum err queries_keys_values(struct builder *b, enum plan_reg in, bool *gated)
 {
     const struct meta_layer *l = plan_layer(b);
-    uint32_t q = l->n_head * b->m->head_dim, k = l->n_head_kv * b->m->head_dim;
-    uint32_t v = l->n_head_kv * b->m->head_dim_v;
+    uint32_t q = l->n_head * l->head_dim, k = l->n_head_kv * l->head_dim;
+    uint32_t v = l->n_head_kv * l->head_dim_v;
     struct plan_tensor t;
     enum err r;
 
     *gated = false;
-    if (plan_peek(b, SLOT_ATTN_QKV, &t)) {
-        if (t.rows != (uint64_t)q + k + v)
-            return ERR_FAIL(b->e, FORMAT,
-                            "tensor 'blk.%d.attn_qkv.weight' has %llu rows; queries, keys and "
-                            "values need %u",
-                            b->layer, (unsigned long long)t.rows, q + k + v);
-        if ((r = plan_linear_part(b, SLOT_ATTN_QKV, SLOT_ATTN_QKV_BIAS, REG_Q, in, 0, q)) ||
-            (r = plan_linear_part(b, SLOT_ATTN_QKV, SLOT_ATTN_QKV_BIAS, REG_K, in, q, k)))
-            return r;
-        return plan_linear_part(b, SLOT_ATTN_QKV, SLOT_ATTN_QKV_BIAS, REG_V, in, q + k, v);
-    }
+    if (plan_peek(b, SLOT_ATTN_QKV, NULL)) return fused(b, in, q, k, v);
     *gated = plan_peek(b, SLOT_ATTN_Q, &t) && t.rows == 2 * (uint64_t)q;
     r = *gated ? gated_queries(b, in, q)
                : plan_linear(b, SLOT_ATTN_Q, SLOT_ATTN_Q_BIAS, REG_Q, in, q);
-    if (r || (r = plan_linear(b, SLOT_ATTN_K, SLOT_ATTN_K_BIAS, REG_K, in, k))) return r;
-    return plan_linear(b, SLOT_ATTN_V, SLOT_ATTN_V_BIAS, REG_V, in, v);
+    if (r) return r;
+    if (l->kv_of != (uint32_t)b->layer) return pass_over(b);
+    if ((r = plan_linear(b, SLOT_ATTN_K, SLOT_ATTN_K_BIAS, REG_K, in, k))) return r;
+    if (k != v || !(b->m->family->flags & FAMILY_V_NORM) || plan_peek(b, SLOT_ATTN_V, NULL))
+        return plan_linear(b, SLOT_ATTN_V, SLOT_ATTN_V_BIAS, REG_V, in, v);
+    plan_cols(b, REG_V, v, REG_K, 1, v); /* one product serves as both */
+    return ERR_OK;
 }
 
 /* Gates the heads' results: by columns of the query product, or by a product of its own. */
@@ -142,26 +175,44 @@ static enum err gate(struct builder *b, enum plan_reg in, bool gated)
     return ERR_OK;
 }
 
+/* Keys and values clamped, normalised, rotated and put away. */
+static enum err keys_values(struct builder *b)
+{
+    const struct meta_layer *l = plan_layer(b);
+    unsigned flags = b->m->family->flags;
+    bool late = flags & FAMILY_NORM_AFTER_ROPE;
+    enum err r;
+
+    clamp(b, REG_K);
+    clamp(b, REG_V);
+    if (late) rope(b, REG_K, l->n_head_kv, 0);
+    if ((r = head_norm(b, SLOT_ATTN_K_NORM, REG_K, l->head_dim))) return r;
+    if ((flags & FAMILY_V_NORM) &&
+        (r = plan_norm_groups(b, SLOT_NONE, REG_V, l->head_dim_v)))
+        return r;
+    if (!late) rope(b, REG_K, l->n_head_kv, 0);
+    put(b, REG_K, REG_V, l->n_head_kv);
+    return ERR_OK;
+}
+
 enum err plan_attention(struct builder *b, enum plan_reg in)
 {
     const struct meta *m = b->m;
     const struct meta_layer *l = plan_layer(b);
     bool late = m->family->flags & FAMILY_NORM_AFTER_ROPE, gated;
-    float scale = m->attn_scale != 0.0f ? m->attn_scale : 1.0f / sqrtf((float)m->head_dim);
+    float scale = m->attn_scale != 0.0f ? m->attn_scale : 1.0f / sqrtf((float)l->head_dim);
     enum err r;
 
+    if (l->n_head_kv == 0)
+        return ERR_FAIL(b->e, FORMAT, "blk.%d attends, but the file says that it has no key heads",
+                        b->layer);
     if ((r = queries_keys_values(b, in, &gated))) return r;
     clamp(b, REG_Q);
-    clamp(b, REG_K);
-    clamp(b, REG_V);
     if (late) rope(b, REG_Q, l->n_head, 0);
-    if (late) rope(b, REG_K, l->n_head_kv, 0);
-    if ((r = head_norm(b, SLOT_ATTN_Q_NORM, REG_Q, m->head_dim)) ||
-        (r = head_norm(b, SLOT_ATTN_K_NORM, REG_K, m->head_dim)))
-        return r;
+    if ((r = head_norm(b, SLOT_ATTN_Q_NORM, REG_Q, l->head_dim))) return r;
     if (!late) rope(b, REG_Q, l->n_head, 0);
-    if (!late) rope(b, REG_K, l->n_head_kv, 0);
-    if ((r = attend(b, REG_Q, REG_K, REG_V, l->n_head_kv, scale)) || (r = gate(b, in, gated)))
+    if ((l->kv_of == (uint32_t)b->layer && (r = keys_values(b))) ||
+        (r = attend(b, REG_Q, l->kv_of, scale)) || (r = gate(b, in, gated)))
         return r;
     if (plan_peek(b, SLOT_ATTN_SUB_NORM, NULL) &&
         (r = plan_norm(b, SLOT_ATTN_SUB_NORM, REG_A, REG_A)))
@@ -239,7 +290,8 @@ static enum err absorbed(struct builder *b, const struct latent *z, float scale)
     s = plan_cols(b, REG_K, wide, REG_T1, 1, z->rot);
     s->u.cols.to = z->lora;
     s->u.cols.onto = true;
-    if ((r = attend(b, REG_T2, REG_K, REG_T0, 1, scale))) return r;
+    put(b, REG_K, REG_T0, 1);
+    if ((r = attend(b, REG_T2, (uint32_t)b->layer, scale))) return r;
     return head_linear(b, SLOT_ATTN_V_B, REG_T3, REG_A,
                        (uint32_t[]){z->v, z->lora, z->v, z->lora});
 }
@@ -258,7 +310,8 @@ static enum err expanded(struct builder *b, const struct latent *z, float scale)
     s->u.cols.to_stride = k;
     s->u.cols.onto = true;
     plan_cols(b, REG_V, z->n_head * z->v, REG_T2, z->n_head, z->v)->u.cols.from = z->nope;
-    return attend(b, REG_Q, REG_K, REG_V, z->n_head, scale);
+    put(b, REG_K, REG_V, z->n_head);
+    return attend(b, REG_Q, (uint32_t)b->layer, scale);
 }
 
 /* YaRN lengthens scores by the square of its factor where the file names one for latent attention;

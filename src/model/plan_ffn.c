@@ -6,6 +6,8 @@
  * sum; experts shared by all tokens are a dense block whose result is added, through a gate of its
  * own where the file has one.
  */
+#include <math.h>
+
 #include "model/plan_int.h"
 
 /* The tensors of one dense block. */
@@ -82,10 +84,15 @@ static enum err route(struct builder *b, enum plan_reg in)
 {
     const struct meta *m = b->m;
     struct plan_step *s;
-    enum err r =
-        plan_linear(b, SLOT_FFN_GATE_INP, SLOT_FFN_GATE_INP_BIAS, REG_T0, in, m->n_expert);
+    enum err r;
 
-    if (r) return r;
+    if (!m->n_expert || !m->n_expert_used)
+        return ERR_FAIL(b->e, FORMAT,
+                        "blk.%d routes to experts, but the keys '%s.expert_count' and "
+                        "'%s.expert_used_count' do not tell how many",
+                        b->layer, m->family->name, m->family->name);
+    if ((r = plan_linear(b, SLOT_FFN_GATE_INP, SLOT_FFN_GATE_INP_BIAS, REG_T0, in, m->n_expert)))
+        return r;
     s = plan_emit(b, OP_ROUTE, REG_E, m->n_expert_used, REG_T0);
     s->dst2 = REG_W;
     b->n[REG_W] = m->n_expert_used;
@@ -166,31 +173,79 @@ static enum err shared_experts(struct builder *b, enum plan_reg in)
     return ERR_OK;
 }
 
-static enum err mixture(struct builder *b, enum plan_reg in)
+/* REG_D = the chosen experts' results for `in`, weighted by `w` and summed. */
+static enum err experts(struct builder *b, enum plan_reg in, enum plan_reg w)
 {
     static const enum slot down[] = {SLOT_FFN_DOWN_EXPS, SLOT_FFN_DOWN_EXPS_BIAS};
     const struct meta *m = b->m;
     struct plan_step *s;
-    bool has_shared = plan_peek(b, SLOT_FFN_UP_SHEXP, NULL);
-    enum err r;
+    enum err r = expert_hidden(b, in);
 
-    if (!m->n_expert || !m->n_expert_used)
-        return ERR_FAIL(b->e, FORMAT,
-                        "blk.%d routes to experts, but the keys '%s.expert_count' and "
-                        "'%s.expert_used_count' do not tell how many",
-                        b->layer, m->family->name, m->family->name);
-    if ((r = route(b, in)) || (r = expert_hidden(b, in)) ||
-        (r = expert(b, down, REG_T0, REG_G, (uint32_t[]){0, m->n_embd})))
-        return r;
+    if (r || (r = expert(b, down, REG_T0, REG_G, (uint32_t[]){0, m->n_embd}))) return r;
     if (b->n[REG_T0] != m->n_embd * m->n_expert_used)
         return ERR_FAIL(b->e, FORMAT, "blk.%d.ffn_down_exps.weight does not give %u columns",
                         b->layer, m->n_embd);
-    if (has_shared && (r = shared_experts(b, in))) return r;
     s = plan_emit(b, OP_MIX, REG_D, m->n_embd, REG_T0);
-    s->src2 = REG_W;
-    s->n_src2 = b->n[REG_W];
+    s->src2 = w;
+    s->n_src2 = b->n[w];
     s->u.route.n_used = m->n_expert_used;
+    return ERR_OK;
+}
+
+static enum err mixture(struct builder *b, enum plan_reg in)
+{
+    bool has_shared = plan_peek(b, SLOT_FFN_UP_SHEXP, NULL);
+    enum err r;
+
+    if ((r = route(b, in)) || (has_shared && (r = shared_experts(b, in))) ||
+        (r = experts(b, in, REG_W)))
+        return r;
     if (has_shared) plan_add(b, REG_D, REG_P, 1.0f);
+    return ERR_OK;
+}
+
+/* REG_T2 = the weights of the chosen experts, each times its expert's own scale: a product with
+ * matrices of one value. */
+static enum err scaled_weights(struct builder *b, enum plan_reg *w)
+{
+    const struct meta *m = b->m;
+    struct plan_step *s;
+    enum err r;
+
+    *w = REG_W;
+    if (!plan_peek(b, SLOT_FFN_DOWN_EXPS_SCALE, NULL)) return ERR_OK;
+    *w = REG_T2;
+    s = plan_emit(b, OP_EXPERT, REG_T2, m->n_expert_used, REG_W);
+    s->src2 = REG_E;
+    s->n_src2 = b->n[REG_E];
+    s->u.route.n_used = m->n_expert_used;
+    if ((r = plan_need_vec(b, SLOT_FFN_DOWN_EXPS_SCALE, m->n_expert, &s->w))) return r;
+    b->tensors[s->w].rows = b->tensors[s->w].n_parts = m->n_expert;
+    b->tensors[s->w].cols = 1;
+    return ERR_OK;
+}
+
+enum err plan_mixture_beside(struct builder *b)
+{
+    uint32_t n = b->m->n_embd;
+    struct plan_step *s;
+    enum plan_reg w;
+    enum err r;
+
+    if ((r = plan_norm(b, SLOT_FFN_NORM, REG_H, REG_X)) ||
+        (r = dense(b, &ordinary, REG_P, REG_H, plan_layer(b)->n_ff)) ||
+        (r = plan_norm(b, SLOT_POST_FFW_NORM_1, REG_P, REG_P)))
+        return r;
+    /* The router reads x normalised without a weight. */
+    s = plan_emit(b, OP_RMSNORM, REG_H, n, REG_X);
+    s->group = n;
+    s->eps = b->m->norm_eps;
+    plan_emit(b, OP_SCALE, REG_H, n, REG_H)->scale = 1.0f / sqrtf((float)n);
+    if ((r = plan_mul_vec(b, SLOT_FFN_GATE_INP_SCALE, REG_H, REG_H)) || (r = route(b, REG_H)) ||
+        (r = scaled_weights(b, &w)) || (r = plan_norm(b, SLOT_PRE_FFW_NORM_2, REG_H, REG_X)) ||
+        (r = experts(b, REG_H, w)) || (r = plan_norm(b, SLOT_POST_FFW_NORM_2, REG_D, REG_D)))
+        return r;
+    plan_add(b, REG_D, REG_P, 1.0f);
     return ERR_OK;
 }
 

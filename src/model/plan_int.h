@@ -28,6 +28,7 @@ struct builder {
     struct plan_step *steps;
     struct plan_tensor *tensors;
     struct plan_cache *caches;
+    uint32_t *cache_of; /* [n_layer] the cache of each layer */
     uint32_t *states;
     size_t max_steps, max_tensors;
     int layer;             /* -1 outside the layers */
@@ -87,6 +88,8 @@ const struct meta_layer *plan_layer(const struct builder *b);
 MUST_CHECK enum err plan_attention(struct builder *b, enum plan_reg in);
 MUST_CHECK enum err plan_latent_attention(struct builder *b, enum plan_reg in);
 MUST_CHECK enum err plan_feed_forward(struct builder *b, enum plan_reg in);
+/* The same for Gemma 4's mixtures, which stand beside a dense block and read x itself. */
+MUST_CHECK enum err plan_mixture_beside(struct builder *b);
 MUST_CHECK enum err plan_mamba(struct builder *b, enum plan_reg in);
 MUST_CHECK enum err plan_mamba2(struct builder *b, enum plan_reg in);
 MUST_CHECK enum err plan_shortconv(struct builder *b, enum plan_reg in);
@@ -94,6 +97,16 @@ MUST_CHECK enum err plan_delta_net(struct builder *b, enum plan_reg in);
 MUST_CHECK enum err plan_rwkv6(struct builder *b, enum plan_reg in);
 MUST_CHECK enum err plan_rwkv7(struct builder *b, enum plan_reg in);
 MUST_CHECK enum err plan_channel_mix(struct builder *b, enum plan_reg in);
+
+/* ---- Gemma's own: plan_gemma.c ---- */
+/* The inputs of all layers, in REG_S. */
+MUST_CHECK enum err plan_layer_inputs(struct builder *b);
+/* x += what the layer makes of its own input; then the layer's scale. */
+MUST_CHECK enum err plan_layer_input(struct builder *b);
+/* Gemma 3n: x becomes several streams, a layer of them, x again. */
+MUST_CHECK enum err plan_streams_open(struct builder *b);
+MUST_CHECK enum err plan_streams_layer(struct builder *b);
+MUST_CHECK enum err plan_streams_close(struct builder *b);
 
 /* ---- the rest ---- */
 /* Bit r is set when the step reads, or writes, register r. */

@@ -21,11 +21,19 @@
 
 static const struct cpu_vec *const vectors[MAT_ISA_COUNT] = {
     [MAT_GENERIC] = &cpu_generic,
-#if defined(__x86_64__)
+#if defined(__aarch64__)
+    [MAT_NEON] = &cpu_neon,
+    [MAT_DOTPROD] = &cpu_neon,
+#elif defined(__x86_64__)
     [MAT_AVX2] = &cpu_avx2,
     [MAT_AVX512] = &cpu_avx512,
 #endif
 };
+
+const struct cpu_vec *cpu_vec_of(enum mat_isa isa)
+{
+    return vectors[isa];
+}
 
 static bool can_dequant(enum dtype t)
 {
@@ -247,8 +255,15 @@ static enum err choose_isa(const char *name, enum mat_isa *isa, struct err_info 
         *isa = (enum mat_isa)i;
         return ERR_OK;
     }
-    return ERR_FAIL(e, INVALID, "no instruction set is called \"%s\": use generic, avx2 or avx512",
-                    name);
+    return ERR_FAIL(e, INVALID, "no instruction set is called \"%s\": use generic or %s", name,
+                    mat_isa_name(mat_best_isa()));
+}
+
+/* The vector functions' name says more where mat's half needs more than they do. */
+static const char *isa_text(const struct dev *d)
+{
+    const char *mat = mat_isa_name(d->isa);
+    return strlen(mat) > strlen(d->vec->name) ? mat : d->vec->name;
 }
 
 static enum err cpu_open(struct dev **out, const struct plan *p, const struct dev_weight *w,
@@ -277,7 +292,7 @@ static enum err cpu_open(struct dev **out, const struct plan *p, const struct de
         return bad;
     }
     bind(d, &l);
-    snprintf(d->text, sizeof d->text, "%s, %u thread%s", d->vec->name, c->n_threads,
+    snprintf(d->text, sizeof d->text, "%s, %u thread%s", isa_text(d), c->n_threads,
              c->n_threads == 1 ? "" : "s");
     *out = d;
     return ERR_OK;
@@ -333,6 +348,7 @@ const struct backend cpu_backend = {
             [OP_MUL] = cpu_op_mul,
             [OP_SCALE] = cpu_op_scale,
             [OP_SOFTCAP] = cpu_op_softcap,
+            [OP_TOPGAUSS] = cpu_op_topgauss,
             [OP_HEADSUM] = cpu_op_headsum,
             [OP_CLAMP] = cpu_op_clamp,
             [OP_COLS] = cpu_op_cols,

@@ -133,7 +133,9 @@ struct cpu_vec {
 };
 
 extern const struct cpu_vec cpu_generic;
-#if defined(__x86_64__)
+#if defined(__aarch64__)
+extern const struct cpu_vec cpu_neon;
+#elif defined(__x86_64__)
 extern const struct cpu_vec cpu_avx2;
 extern const struct cpu_vec cpu_avx512;
 #endif
@@ -174,6 +176,7 @@ struct dev {
 };
 
 /* ---- cpu.c ---- */
+const struct cpu_vec *cpu_vec_of(enum mat_isa isa);
 /* Sizes saturate, so that an absurd configuration ends as "not enough memory". */
 uint64_t cpu_mul(uint64_t a, uint64_t b);
 /* Gives n bytes the next place in the layout; returns where. */
@@ -197,7 +200,7 @@ const float *cpu_small(const struct dev *d, int tensor);
 void cpu_rope_tables(struct dev *d, const struct batch *b);
 backend_op_fn cpu_op_embed, cpu_op_rowadd, cpu_op_gather, cpu_op_rmsnorm, cpu_op_layernorm,
     cpu_op_l2norm, cpu_op_rope, cpu_op_act, cpu_op_glu, cpu_op_add, cpu_op_mul, cpu_op_scale,
-    cpu_op_softcap, cpu_op_clamp, cpu_op_headsum, cpu_op_cols, cpu_op_lerp;
+    cpu_op_softcap, cpu_op_clamp, cpu_op_topgauss, cpu_op_headsum, cpu_op_cols, cpu_op_lerp;
 
 /* ---- cpu_product.c: what goes through mat ---- */
 backend_op_fn cpu_op_linear, cpu_op_linear2, cpu_op_linear3, cpu_op_linear_add, cpu_op_linear_glu,

@@ -300,6 +300,29 @@ void cpu_op_mul(struct dev *d, const struct plan_step *s, const struct batch *b)
     run_rows((struct cpu_work){d, s, b, mul_rows, 0});
 }
 
+/* The deviation is that of a sample (n - 1). Two passes, as a difference of squares would cancel. */
+static void topgauss_rows(const struct cpu_work *w, uint64_t from, uint64_t to)
+{
+    const struct dev *d = w->d;
+    uint32_t n = w->s->n;
+    for (uint64_t i = from; i < to; i++) {
+        const float *x = row_of(d, w->s->src, i, n);
+        float *y = row_of(d, w->s->dst, i, n);
+        float mean = d->vec->sum(x, n) / (float)n;
+        double var = 0;
+        for (uint32_t c = 0; c < n; c++)
+            var += (double)(x[c] - mean) * (double)(x[c] - mean);
+        float least = mean + w->s->scale * (n > 1 ? (float)sqrt(var / (n - 1)) : 0);
+        for (uint32_t c = 0; c < n; c++)
+            y[c] = x[c] > least ? x[c] - least : 0;
+    }
+}
+
+void cpu_op_topgauss(struct dev *d, const struct plan_step *s, const struct batch *b)
+{
+    run_rows((struct cpu_work){d, s, b, topgauss_rows, 0});
+}
+
 static void headsum_rows(const struct cpu_work *w, uint64_t from, uint64_t to)
 {
     const struct dev *d = w->d;

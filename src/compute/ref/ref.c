@@ -317,6 +317,7 @@ const struct backend ref_backend = {
             [OP_MUL] = ref_op_mul,
             [OP_SCALE] = ref_op_scale,
             [OP_SOFTCAP] = ref_op_softcap,
+            [OP_TOPGAUSS] = ref_op_topgauss,
             [OP_HEADSUM] = ref_op_headsum,
             [OP_CLAMP] = ref_op_clamp,
             [OP_COLS] = ref_op_cols,

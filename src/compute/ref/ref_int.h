@@ -53,7 +53,7 @@ float ref_dot(const float *a, const float *b, uint64_t n);
 backend_op_fn ref_op_embed, ref_op_rowadd, ref_op_gather, ref_op_rmsnorm, ref_op_layernorm,
     ref_op_l2norm, ref_op_linear, ref_op_linear2, ref_op_linear3, ref_op_linear_add,
     ref_op_linear_glu, ref_op_headlin, ref_op_act, ref_op_glu, ref_op_add, ref_op_mul, ref_op_scale,
-    ref_op_softcap, ref_op_headsum, ref_op_clamp, ref_op_cols;
+    ref_op_softcap, ref_op_topgauss, ref_op_headsum, ref_op_clamp, ref_op_cols;
 /* ---- ref_attn.c ---- */
 backend_op_fn ref_op_rope, ref_op_kvput, ref_op_attn;
 void ref_kv_copy(struct dev *d, uint32_t from, uint32_t to, uint32_t n);

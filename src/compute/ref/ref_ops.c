@@ -282,6 +282,24 @@ void ref_op_softcap(struct dev *d, const struct plan_step *s, const struct batch
         d->reg[s->dst][i] = (float)(cap * tanh(d->reg[s->src][i] / cap));
 }
 
+/* The deviation is that of a sample (n - 1), as Gemma 3n was trained with. */
+void ref_op_topgauss(struct dev *d, const struct plan_step *s, const struct batch *b)
+{
+    for (uint32_t i = 0; i < ref_rows(d, s, b); i++) {
+        const float *x = ref_row(d, s->src, s->n, i);
+        float *y = ref_row(d, s->dst, s->n, i);
+        double mean = 0, var = 0, floor;
+        for (uint32_t c = 0; c < s->n; c++)
+            mean += x[c];
+        mean /= s->n;
+        for (uint32_t c = 0; c < s->n; c++)
+            var += (x[c] - mean) * (x[c] - mean);
+        floor = mean + s->scale * sqrt(s->n > 1 ? var / (s->n - 1) : 0);
+        for (uint32_t c = 0; c < s->n; c++)
+            y[c] = x[c] > floor ? (float)(x[c] - floor) : 0;
+    }
+}
+
 void ref_op_headsum(struct dev *d, const struct plan_step *s, const struct batch *b)
 {
     for (uint32_t i = 0; i < ref_rows(d, s, b); i++) {
