@@ -281,7 +281,7 @@ static void mul_rows(const struct cpu_work *w, uint64_t from, uint64_t to)
     const struct plan_step *s = w->s;
     const float *weight = s->src2 == REG_NONE ? cpu_small(d, s->w) : NULL;
     uint32_t period = weight ? (uint32_t)vector_floats(d, s->w) : s->n_src2;
-    uint32_t share = s->n / s->n_src2;
+    uint32_t share = weight ? 1 : s->n / s->n_src2;
     for (uint64_t i = from; i < to; i++) {
         const float *x = row_of(d, s->src, i, s->n);
         float *y = row_of(d, s->dst, i, s->n);
