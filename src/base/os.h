@@ -1,4 +1,5 @@
-/* os: what differs between systems, behind plain functions. No other file may name Linux. */
+/* os: what differs between systems, behind plain functions. No other file but
+ * worker/sandbox.c may name Linux. */
 #ifndef BASE_OS_H
 #define BASE_OS_H
 

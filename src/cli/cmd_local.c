@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "model/gguf.h"
 #include "model/plan.h"
+#include "model/source.h"
 #include "store/store.h"
 #include "text/tok.h"
 
@@ -26,7 +27,7 @@ static enum err open_model(struct opened *o, const char *name, struct err_info *
 
     if ((code = store_init(&st, e)) || (code = store_resolve(&st, str_c(name), o->path, e)))
         return code;
-    return gguf_open(&o->g, o->path, e);
+    return source_open(&o->g, o->path, e);
 }
 
 static enum err close_meta(struct opened *o, enum err code, struct err_info *e)
@@ -232,7 +233,7 @@ static void show_json(const struct opened *m, const struct shown *s, bool metada
     jsonw_obj(&w);
     jsonw_kc(&w, "path", m->path);
     jsonw_kstr(&w, "name", t->name);
-    jsonw_kc(&w, "format", "gguf");
+    jsonw_kc(&w, "format", m->g.dir ? "safetensors" : "gguf");
     jsonw_kint(&w, "version", m->g.version);
     jsonw_kint(&w, "bytes", (int64_t)m->g.file_bytes);
     jsonw_kstr(&w, "architecture", t->arch);
@@ -269,8 +270,12 @@ static void show_text(const struct opened *m, const struct shown *s, buf *out)
 
     buf_printf(out, "%s\n", m->path);
     if (t->name.n) buf_printf(out, "  name          %.*s\n", STR(t->name));
-    buf_printf(out, "  format        GGUF v%u, %s%s\n", m->g.version, cli_bytes(m->g.file_bytes, a),
-               m->g.n_parts > 1 ? " in parts" : "");
+    if (m->g.dir)
+        buf_printf(out, "  format        SafeTensors, %s%s\n", cli_bytes(m->g.file_bytes, a),
+                   m->g.n_parts > 1 ? " in shards" : "");
+    else
+        buf_printf(out, "  format        GGUF v%u, %s%s\n", m->g.version,
+                   cli_bytes(m->g.file_bytes, a), m->g.n_parts > 1 ? " in parts" : "");
     buf_printf(out, "  architecture  %.*s (family %s)\n", STR(t->arch), t->family->name);
     buf_printf(out, "  quantization  %.*s\n", STR(t->file_type));
     buf_printf(out, "  parameters    %.2f M in %llu tensors, %s\n", (double)t->n_params / 1e6,
@@ -284,8 +289,7 @@ static void show_text(const struct opened *m, const struct shown *s, buf *out)
         buf_printf(out, "  states        %s a sequence\n",
                    cli_bytes(4 * plan_state_floats(&s->plan), c));
     buf_printf(out, "  context       %u positions, %s of f16 cache for 1,000, RoPE scaling: %s\n",
-               t->n_ctx_train, cli_bytes(1000 * kv_bytes(s), c),
-               meta_rope_name(t->rope_scaling));
+               t->n_ctx_train, cli_bytes(1000 * kv_bytes(s), c), meta_rope_name(t->rope_scaling));
     buf_printf(out, "  vocabulary    %u tokens, tokenizer %.*s%s%.*s\n", t->n_vocab,
                STR(t->tokenizer_model), t->tokenizer_pre.n ? ", " : "", STR(t->tokenizer_pre));
     buf_printf(out, "  chat          %s\n",

@@ -16,6 +16,7 @@
 
 #include "base/limits.h"
 #include "base/os.h"
+#include "model/source.h"
 
 #define DEFAULT_CTX       4096
 #define DEFAULT_SLOTS     16
@@ -273,7 +274,9 @@ static struct need needs(const struct load *l, const struct engine_conf *c, load
     uint64_t dev = c->backend->bytes(&l->plan, &d);
     n.kv = kv_bytes_of(l, c, n.n_blocks);
     n.compute = (dev > n.kv ? dev - n.kv : 0) + extra(c, n.n_blocks, l->plan.width[l->plan.out]);
+    /* Copies are in memory already and no longer among what is available. */
     n.total = l->weight_bytes + n.kv + n.compute;
+    n.total -= l->gguf.copied_bytes < l->weight_bytes ? l->gguf.copied_bytes : l->weight_bytes;
     return n;
 }
 
@@ -357,7 +360,7 @@ enum err load_check(struct load *l, const char *path, const struct engine_conf *
                     struct err_info *e)
 {
     *l = (struct load){0};
-    enum err err = gguf_open(&l->gguf, path, e);
+    enum err err = source_open(&l->gguf, path, e);
     if (err) return err;
     arena_init(&l->arena, LIMIT_GGUF_ARENA);
     err = read_parts(l, conf, e);

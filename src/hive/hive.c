@@ -18,7 +18,7 @@
 #include "store/config.h"
 
 struct hive_opts {
-    const char *listen, *token, *log_level, *worker;
+    const char *listen, *token, *log_level, *worker, *sandbox;
     int64_t keep_alive;
     int64_t ctx, slots, threads;
     bool with_parent, names_only;
@@ -32,7 +32,7 @@ struct hive {
     struct http_server *http;
     struct fleet *fleet;
     char worker_exe[STORE_PATH_MAX];
-    char arg_text[4][32], level_text[32];
+    char arg_text[4][32], level_text[32], sandbox_text[32];
     const char *worker_args[9];
     bool stopping;
 };
@@ -52,6 +52,10 @@ static const struct opt opts[] = {
      "RBEE_THREADS", "threads", "kernel threads of one worker; 0: all cores"},
     {"worker", 0, OPT_STR, offsetof(struct hive_opts, worker), "FILE", NULL, NULL, 0, 0,
      "RBEE_WORKER", "worker", "worker executable; default: beside this one"},
+    {"sandbox", 0, OPT_ENUM, offsetof(struct hive_opts, sandbox), "MODE", "auto",
+     "auto|require|off", 0, 0, "RBEE_SANDBOX", "sandbox",
+     "let a sandboxed process open a model before a worker does; require: refuse models where the "
+     "system allows no sandbox"},
     {"log-level", 0, OPT_ENUM, offsetof(struct hive_opts, log_level), "LEVEL", "info",
      "error|warn|info|debug", 0, 0, "RBEE_LOG", "log_level", "how much to log to standard error"},
     {"with-parent", 0, OPT_BOOL, offsetof(struct hive_opts, with_parent), NULL, NULL, NULL, 0, 0,
@@ -472,7 +476,9 @@ static enum err start(struct hive *h, struct err_info *e)
     worker_arg(h, &n, "--slots", h->o.slots);
     worker_arg(h, &n, "--threads", h->o.threads);
     snprintf(h->level_text, sizeof h->level_text, "--log-level=%s", h->o.log_level);
-    h->worker_args[n] = h->level_text;
+    h->worker_args[n++] = h->level_text;
+    snprintf(h->sandbox_text, sizeof h->sandbox_text, "--sandbox=%s", h->o.sandbox);
+    h->worker_args[n] = h->sandbox_text;
     if ((code = http_server_new(&h->http, &h->loop, &hc, e))) return code;
     if ((code = address_listen(h->http, h->o.listen, e))) return code;
     return fleet_new(&h->fleet, &fc, e);

@@ -23,6 +23,8 @@ BLOCK(block_f32, 4,  float v;);
 BLOCK(block_f64, 8,  double v;);
 BLOCK(block_f16, 2,  uint16_t v;);
 BLOCK(block_bf16, 2, uint16_t v;);
+BLOCK(block_f8_e4m3, 1, uint8_t v;);
+BLOCK(block_f8_e5m2, 1, uint8_t v;);
 BLOCK(block_i8, 1,   int8_t v;);
 BLOCK(block_i16, 2,  int16_t v;);
 BLOCK(block_i32, 4,  int32_t v;);

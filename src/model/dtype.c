@@ -1,8 +1,8 @@
 /* dtype: the table of element types, look-ups in it, and half-float conversions.
  *
  * The table is dtype.def crossed with the block structs of blocks.h (sizes) and the dequantisers of
- * dtype_plain.c and dtype_k.c (named after the structs). A type without a dequantiser is known by
- * name and size, and cannot be run.
+ * dtype_*.c (named after the structs). A type without a dequantiser is known by name and size, and
+ * cannot be run.
  */
 #include "model/dtype.h"
 
@@ -13,22 +13,10 @@
 #include "model/dtype_int.h"
 
 /* Known by name only. */
-#define dtype_dq_block_iq1_s   NULL
-#define dtype_dq_block_iq1_m   NULL
-#define dtype_dq_block_iq2_xxs NULL
-#define dtype_dq_block_iq2_xs  NULL
-#define dtype_dq_block_iq2_s   NULL
-#define dtype_dq_block_iq3_xxs NULL
-#define dtype_dq_block_iq3_s   NULL
-#define dtype_dq_block_tq1_0   NULL
-#define dtype_dq_block_tq2_0   NULL
-#define dtype_dq_block_nvfp4   NULL
-#define dtype_dq_block_q1_0    NULL
-#define dtype_dq_block_q2_0    NULL
-#define dtype_dq_block_i8      NULL
-#define dtype_dq_block_i16     NULL
-#define dtype_dq_block_i32     NULL
-#define dtype_dq_block_i64     NULL
+#define dtype_dq_block_i8  NULL
+#define dtype_dq_block_i16 NULL
+#define dtype_dq_block_i32 NULL
+#define dtype_dq_block_i64 NULL
 
 static const struct dtype_info table[DTYPE_COUNT] = {
 #define DTYPE(NAME, id, text, elems, block)                                                        \
@@ -56,7 +44,7 @@ const struct dtype_info *dtype_info(enum dtype t)
 
 enum dtype dtype_from_ggml(uint32_t id)
 {
-    int t = 0;
+    int t = id == DTYPE_NO_GGML ? DTYPE_COUNT : 0;
 
     while (t < DTYPE_COUNT && table[t].ggml_id != id)
         t++;

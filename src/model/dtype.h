@@ -22,6 +22,8 @@ enum dtype {
     DTYPE_COUNT
 };
 
+#define DTYPE_NO_GGML UINT32_MAX /* the id of a type that GGUF files cannot hold */
+
 typedef void dtype_dequant_fn(const void *blocks, float *out, size_t n);
 
 struct dtype_info {
@@ -33,7 +35,7 @@ struct dtype_info {
 };
 
 const struct dtype_info *dtype_info(enum dtype t);
-/* DTYPE_COUNT when the id is none of ggml's. */
+/* DTYPE_COUNT when the id is none of ggml's; DTYPE_NO_GGML is none. */
 enum dtype dtype_from_ggml(uint32_t id);
 /* A name for any id, "type 97 (ik_llama private)" and the like included; static storage or `out`.
  */

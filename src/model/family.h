@@ -33,28 +33,28 @@ enum family_rope { ROPE_NO, ROPE_PAIRS, ROPE_HALVES }; /* canonical (GGUF) layou
 
 /* How the weights of chosen experts come about unless the file says otherwise. */
 enum family_experts {
-    EXPERTS_NONE,       /* the family has none, or its files say all */
-    EXPERTS_SOFTMAX,    /* softmax over all experts, the chosen ones as they are */
-    EXPERTS_SOFTMAX_1,  /* the same, the chosen ones made to sum to one */
-    EXPERTS_CHOSEN,     /* softmax over the chosen ones */
-    EXPERTS_SIGMOID_1   /* sigmoids, the chosen ones made to sum to one */
+    EXPERTS_NONE,      /* the family has none, or its files say all */
+    EXPERTS_SOFTMAX,   /* softmax over all experts, the chosen ones as they are */
+    EXPERTS_SOFTMAX_1, /* the same, the chosen ones made to sum to one */
+    EXPERTS_CHOSEN,    /* softmax over the chosen ones */
+    EXPERTS_SIGMOID_1  /* sigmoids, the chosen ones made to sum to one */
 };
 
 /* Habits. */
 enum {
-    FAMILY_EMBED_SQRT = 1 << 0,    /* embeddings times sqrt(n_embd) */
-    FAMILY_NORM_BARE = 1 << 1,     /* norms without weights */
-    FAMILY_LOGIT_DIVIDE = 1 << 2,  /* logit_scale divides */
-    FAMILY_NO_WINDOW = 1 << 3,     /* attention.sliding_window is in the files and not used */
-    FAMILY_ROPE_LOCAL = 1 << 4,    /* RoPE only in layers with a window */
-    FAMILY_NORM2_FFN = 1 << 5,     /* post_attention_norm is the feed-forward block's input norm */
-    FAMILY_MINICPM = 1 << 6,       /* scales that older files lack */
+    FAMILY_EMBED_SQRT = 1 << 0,   /* embeddings times sqrt(n_embd) */
+    FAMILY_NORM_BARE = 1 << 1,    /* norms without weights */
+    FAMILY_LOGIT_DIVIDE = 1 << 2, /* logit_scale divides */
+    FAMILY_NO_WINDOW = 1 << 3,    /* attention.sliding_window is in the files and not used */
+    FAMILY_ROPE_LOCAL = 1 << 4,   /* RoPE only in layers with a window */
+    FAMILY_NORM2_FFN = 1 << 5,    /* post_attention_norm is the feed-forward block's input norm */
+    FAMILY_MINICPM = 1 << 6,      /* scales that older files lack */
     FAMILY_SCALE_EMBD_HEAD = 1 << 7, /* the largest size scales q by sqrt(n_embd / n_head) */
-    FAMILY_NOPE_4TH = 1 << 9,      /* every fourth layer has no RoPE */
+    FAMILY_NOPE_4TH = 1 << 9,        /* every fourth layer has no RoPE */
     FAMILY_FALCON_NORMS = 1 << 10, /* attn_norm_2, if any, is attention's; attn_norm the other's */
     FAMILY_BERT = 1 << 11,         /* not causal, norms after the residual sum */
     FAMILY_ROPE_FINETUNED = 1 << 12, /* RoPE only where rope.scaling.finetuned is not false */
-    FAMILY_SWA_FIRST = 1 << 13,    /* of a period the first layer is the global one, not the last */
+    FAMILY_SWA_FIRST = 1 << 13, /* of a period the first layer is the global one, not the last */
     FAMILY_NORM_AFTER_ROPE = 1 << 14, /* q and k are normalised after their rotation */
     FAMILY_SWA_PLAIN_ROPE = 1 << 15,  /* layers with a window rotate without any scaling */
     FAMILY_MINICPM3 = 1 << 16,        /* scales that no key names */

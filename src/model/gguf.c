@@ -27,7 +27,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are used in file order");
 
-enum { ALIGNMENT_DEFAULT = 32, ALIGNMENT_MIN = 8, TENSOR_NAME_MAX = 64 };
+enum { ALIGNMENT_DEFAULT = 32, ALIGNMENT_MIN = 8, ALIGNMENT_MAX = 1 << 20, TENSOR_NAME_MAX = 64 };
 
 struct cursor {
     const uint8_t *p;
@@ -257,11 +257,11 @@ static enum err check_alignment(struct cursor *c, struct gguf *g)
     g->alignment = ALIGNMENT_DEFAULT;
     r = gguf_get_u32(g, "general.alignment", &g->alignment, c->e);
     if (r) return r;
-    if (g->alignment < ALIGNMENT_MIN || (g->alignment & (g->alignment - 1)))
+    if (g->alignment < ALIGNMENT_MIN || g->alignment > ALIGNMENT_MAX ||
+        (g->alignment & (g->alignment - 1)))
         return ERR_FAIL(c->e, FORMAT,
-                        "general.alignment is %u; it must be a power of two of at "
-                        "least %d",
-                        g->alignment, ALIGNMENT_MIN);
+                        "general.alignment is %u; it must be a power of two from %d to %d",
+                        g->alignment, ALIGNMENT_MIN, ALIGNMENT_MAX);
     return ERR_OK;
 }
 

@@ -55,8 +55,12 @@ struct gguf_tensor {
     uint64_t offset; /* in its file, from the start of the file */
     uint64_t bytes;
     uint32_t part;       /* which split file */
-    const uint8_t *data; /* NULL when only a header was parsed */
+    const uint8_t *data; /* NULL when only a header was parsed, and when `parts` is set */
+    /* Experts that lie apart: dim[2] pointers to bytes / dim[2] bytes each; else NULL. */
+    const uint8_t *const *parts;
 };
+
+struct gguf_copy; /* owned memory that holds tensors whose layout in the file is another */
 
 struct gguf_name {
     str name;
@@ -73,6 +77,9 @@ struct gguf {
     uint32_t n_parts;
     uint64_t file_bytes; /* all parts */
     struct map *maps;    /* n_parts of them, when opened from files */
+    const char *dir;     /* the Hugging Face directory it stands for (model/hf.h); else NULL */
+    struct gguf_copy *copies;
+    uint64_t copied_bytes; /* of all copies: memory, not mapping */
     /* ---- private ---- */
     struct gguf_name *kv_names, *tensor_names; /* sorted by name, one for each entry */
     struct arena arena;                        /* of gguf_open */
@@ -88,6 +95,12 @@ MUST_CHECK enum err gguf_parse(struct gguf *g, struct arena *a, const uint8_t *b
 /* Opens a model: one file, or the first of its split parts ("...-00001-of-00003.gguf"). */
 MUST_CHECK enum err gguf_open(struct gguf *g, const char *path, struct err_info *e);
 void gguf_close(struct gguf *g);
+/* Zeroed memory that lives until gguf_close(), for values that cannot stay where they are. Refused
+ * with ERR_NOMEM when the machine has less available. */
+MUST_CHECK enum err gguf_copy_new(struct gguf *g, uint64_t bytes, uint8_t **out,
+                                  struct err_info *e);
+/* The values of index i of the third dimension, wherever they lie: bytes / dim[2] bytes. */
+const uint8_t *gguf_tensor_part(const struct gguf_tensor *t, uint64_t i);
 
 /* NULL when there is no such key. */
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key);

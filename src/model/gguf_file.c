@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/os.h"
 #include "model/gguf_int.h"
 
 struct split {
@@ -159,8 +160,46 @@ enum err gguf_open(struct gguf *g, const char *path, struct err_info *e)
     return r;
 }
 
+/* ---- copies ---- */
+
+struct gguf_copy {
+    struct gguf_copy *next;
+    _Alignas(64) uint8_t data[];
+};
+
+enum err gguf_copy_new(struct gguf *g, uint64_t bytes, uint8_t **out, struct err_info *e)
+{
+    uint64_t avail = os_mem_available();
+    struct gguf_copy *c = NULL;
+
+    if (bytes <= avail && bytes < SIZE_MAX - sizeof *c)
+        c = mem_aligned(_Alignof(struct gguf_copy), sizeof *c + (size_t)bytes);
+    if (!c)
+        return ERR_FAIL(e, NOMEM,
+                        "%llu bytes are needed for weights that cannot be used as they lie in the "
+                        "file, and %llu are available; `rbee convert` writes a GGUF file that "
+                        "needs none",
+                        (unsigned long long)bytes, (unsigned long long)avail);
+    c->next = g->copies;
+    g->copies = c;
+    g->copied_bytes += bytes;
+    *out = c->data;
+    return ERR_OK;
+}
+
+const uint8_t *gguf_tensor_part(const struct gguf_tensor *t, uint64_t i)
+{
+    return t->parts ? t->parts[i] : t->data + i * (t->bytes / t->dim[2]);
+}
+
 void gguf_close(struct gguf *g)
 {
+    while (g->copies) {
+        struct gguf_copy *next = g->copies->next;
+
+        mem_free(g->copies);
+        g->copies = next;
+    }
     for (uint32_t i = 0; i < g->n_parts && g->maps; i++)
         map_close(&g->maps[i]);
     arena_fini(&g->arena);

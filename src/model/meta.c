@@ -2,8 +2,8 @@
  *
  * Keys are read under the architecture's prefix ("llama.block_count"), checked against limits.h,
  * and cross-checked with each other and with the tensor directory: layers that tensors name, rows
- * of the embedding, tokens of the vocabulary. Shapes of the single weights, and whether each of them
- * has a use, are plan_build()'s business.
+ * of the embedding, tokens of the vocabulary. Shapes of the single weights, and whether each of
+ * them has a use, are plan_build()'s business.
  *
  * Invariant: after success no later arithmetic on these numbers can overflow 32 bits (widths) or 64
  * bits (bytes).
@@ -252,8 +252,7 @@ static enum err read_layers(struct meta_reader *r)
     if ((err = meta_each(r, "feed_forward_length", offsetof(struct meta_layer, n_ff),
                          LIMIT_MODEL_DIM, &m->n_ff, &found)))
         return err;
-    return found ? ERR_OK
-                 : ERR_FAIL(r->e, FORMAT, "the GGUF file lacks the key '%s'", r->key);
+    return found ? ERR_OK : ERR_FAIL(r->e, FORMAT, "the GGUF file lacks the key '%s'", r->key);
 }
 
 static enum err read_eps(struct meta_reader *r)
@@ -266,8 +265,9 @@ static enum err read_eps(struct meta_reader *r)
         return ERR_FAIL(r->e, FORMAT, "the GGUF file lacks the key '%s'",
                         meta_key(r, want_rms ? "attention.layer_norm_rms_epsilon"
                                              : "attention.layer_norm_epsilon"));
-    return meta_f32(r, rms && (want_rms || !other) ? "attention.layer_norm_rms_epsilon"
-                                                   : "attention.layer_norm_epsilon",
+    return meta_f32(r,
+                    rms && (want_rms || !other) ? "attention.layer_norm_rms_epsilon"
+                                                : "attention.layer_norm_epsilon",
                     &r->m->norm_eps, 0.0f);
 }
 

@@ -34,9 +34,9 @@ struct meta {
     str arch; /* as the file says */
     str name; /* general.name, may be empty */
     uint32_t n_vocab, n_ctx_train, n_embd;
-    uint32_t n_layer;       /* that a token goes through */
-    uint32_t n_layer_nextn; /* further ones in the file, which predict tokens ahead */
-    const struct meta_layer *layers; /* [n_layer] */
+    uint32_t n_layer;                 /* that a token goes through */
+    uint32_t n_layer_nextn;           /* further ones in the file, which predict tokens ahead */
+    const struct meta_layer *layers;  /* [n_layer] */
     uint32_t n_ff, n_head, n_head_kv; /* the largest of any layer; heads 0: no attention at all */
     uint32_t head_dim, head_dim_v, n_rot; /* of layers without a window */
     uint32_t n_rot_swa; /* of layers with a window, where the file says otherwise */
@@ -44,13 +44,13 @@ struct meta {
     bool causal;
     enum meta_pooling pooling;
     /* attention */
-    uint32_t window;      /* keys; 0: none */
-    float attn_scale;     /* 0: 1 / sqrt(head_dim) */
+    uint32_t window;                                     /* keys; 0: none */
+    float attn_scale;                                    /* 0: 1 / sqrt(head_dim) */
     float attn_softcap, final_softcap, clamp_qkv, alibi; /* 0: none */
-    bool parallel;        /* use_parallel_residual */
-    uint32_t q_lora, kv_lora; /* latent attention; kv_lora 0: none */
+    bool parallel;                                       /* use_parallel_residual */
+    uint32_t q_lora, kv_lora;                            /* latent attention; kv_lora 0: none */
     uint32_t head_dim_mla, head_dim_v_mla; /* of the heads before they are absorbed; 0: not said */
-    uint32_t n_embd_layer; /* width of the inputs that single layers get; 0: none */
+    uint32_t n_embd_layer;                 /* width of the inputs that single layers get; 0: none */
     /* experts */
     uint32_t n_expert, n_expert_used, n_expert_group, n_expert_group_used;
     uint32_t expert_gating; /* enum plan_gating, 0: not said */
@@ -66,7 +66,7 @@ struct meta {
     float rope_factor;      /* 1 when there is no scaling */
     uint32_t rope_orig_ctx; /* yarn, llama3, longrope, dynamic */
     bool no_rope;           /* the file says that attention has none */
-    bool rope_halves;       /* the source's q and k are laid out for halves whatever the family says */
+    bool rope_halves; /* the source's q and k are laid out for halves whatever the family says */
     float yarn_attn_factor, yarn_ext_factor, yarn_beta_fast, yarn_beta_slow, yarn_log_mul;
     bool tied_head;                                 /* no output.weight: token_embd serves */
     float embed_scale, residual_scale, logit_scale; /* 1 when absent; logits are multiplied */

@@ -1,7 +1,7 @@
 /* meta_attn: the part of a model's numbers that attention needs: heads, windows, scales, RoPE.
  *
- * Counts of heads may differ from layer to layer; the size of a head may not. Layers that see only a
- * window are told by an array of the file, by a period of the file, or by the family's period.
+ * Counts of heads may differ from layer to layer; the size of a head may not. Layers that see only
+ * a window are told by an array of the file, by a period of the file, or by the family's period.
  */
 #include <math.h>
 #include <stddef.h>
@@ -69,8 +69,7 @@ static enum err read_heads(struct meta_reader *r)
                              LIMIT_MODEL_HEADS, &m->n_head, &found);
 
     if (err) return err;
-    if (!found)
-        return ERR_FAIL(r->e, FORMAT, "the GGUF file lacks the key '%s'", r->key);
+    if (!found) return ERR_FAIL(r->e, FORMAT, "the GGUF file lacks the key '%s'", r->key);
     for (uint32_t i = 0; i < m->n_layer; i++)
         r->layers[i].n_head_kv = r->layers[i].n_head;
     m->n_head_kv = m->n_head;
@@ -95,7 +94,8 @@ static bool by_period(const struct meta *m, uint32_t layer, uint32_t period)
 static enum err read_window(struct meta_reader *r)
 {
     struct meta *m = r->m;
-    const struct gguf_kv *pattern = gguf_find(r->g, meta_key(r, "attention.sliding_window_pattern"));
+    const struct gguf_kv *pattern =
+        gguf_find(r->g, meta_key(r, "attention.sliding_window_pattern"));
     uint32_t period = m->family->swa_period;
     const int32_t *v = NULL;
     size_t n = 0;

@@ -22,8 +22,8 @@ struct meta_reader {
 const char *meta_key(struct meta_reader *r, const char *suffix);
 bool meta_has(struct meta_reader *r, const char *suffix);
 
-/* A number up to max; *out keeps its value when the key is absent. An array is accepted when all its
- * elements are equal. */
+/* A number up to max; *out keeps its value when the key is absent. An array is accepted when all
+ * its elements are equal. */
 MUST_CHECK enum err meta_u32(struct meta_reader *r, const char *suffix, uint32_t *out, size_t max);
 /* A number that must be there unless `absent` is not 0, from 1 to max. */
 MUST_CHECK enum err meta_need_u32(struct meta_reader *r, const char *suffix, uint32_t *out,

@@ -14,20 +14,13 @@ static const struct {
     const char *family, *key;
     float value;
 } defaults[] = {
-    {"gemma2", "attn_logit_softcapping", 50},
-    {"gemma2", "final_logit_softcapping", 30},
-    {"gemma3", "rope.freq_base_swa", 10000},
-    {"gemma-embedding", "rope.freq_base_swa", 10000},
-    {"modern-bert", "rope.freq_base_swa", 10000},
-    {"gemma3n", "rope.freq_base_swa", 10000},
-    {"gemma3n", "final_logit_softcapping", 30},
-    {"gemma3n", "attention.scale", 1},
-    {"gemma4", "rope.freq_base_swa", 10000},
-    {"gemma4", "attention.scale", 1},
-    {"bloom", "attention.max_alibi_bias", 8},
-    {"jina-bert-v2", "attention.max_alibi_bias", 8},
-    {"refact", "attention.max_alibi_bias", 8},
-    {"minicpm", "embedding_scale", 12},
+    {"gemma2", "attn_logit_softcapping", 50},     {"gemma2", "final_logit_softcapping", 30},
+    {"gemma3", "rope.freq_base_swa", 10000},      {"gemma-embedding", "rope.freq_base_swa", 10000},
+    {"modern-bert", "rope.freq_base_swa", 10000}, {"gemma3n", "rope.freq_base_swa", 10000},
+    {"gemma3n", "final_logit_softcapping", 30},   {"gemma3n", "attention.scale", 1},
+    {"gemma4", "rope.freq_base_swa", 10000},      {"gemma4", "attention.scale", 1},
+    {"bloom", "attention.max_alibi_bias", 8},     {"jina-bert-v2", "attention.max_alibi_bias", 8},
+    {"refact", "attention.max_alibi_bias", 8},    {"minicpm", "embedding_scale", 12},
     {"minicpm3", "embedding_scale", 12},
 };
 

@@ -1,13 +1,13 @@
 /* plan: compiles a family row, a meta and a tensor directory into a list of steps.
  *
- * The builder walks the layers in order. What a layer is made of is what tensors it has: a block that
- * mixes tokens (attention, latent attention, a state space, RWKV) and a feed-forward block, each with
- * its norms before or after, one after the other or side by side. The blocks are in plan_attn.c,
- * plan_recur.c and plan_ffn.c.
+ * The builder walks the layers in order. What a layer is made of is what tensors it has: a block
+ * that mixes tokens (attention, latent attention, a state space, RWKV) and a feed-forward block,
+ * each with its norms before or after, one after the other or side by side. The blocks are in
+ * plan_attn.c, plan_recur.c and plan_ffn.c.
  *
- * Invariant: what plan_build() returns satisfies the contract of plan.h: registers are written before
- * they are read, every tensor index is valid, shapes fit, and every tensor of the file is used by
- * some step or is known to be ignorable. It holds no pointer into the builder.
+ * Invariant: what plan_build() returns satisfies the contract of plan.h: registers are written
+ * before they are read, every tensor index is valid, shapes fit, and every tensor of the file is
+ * used by some step or is known to be ignorable. It holds no pointer into the builder.
  */
 #include "model/plan.h"
 
@@ -36,10 +36,10 @@ static const struct {
 };
 
 static const char *const regs[REG_COUNT] = {
-    [REG_X] = "x",   [REG_H] = "h",   [REG_Q] = "q",   [REG_K] = "k",          [REG_V] = "v",
-    [REG_A] = "a",   [REG_G] = "g",   [REG_U] = "u",   [REG_D] = "d",          [REG_P] = "p",
-    [REG_E] = "e",   [REG_W] = "w",   [REG_T0] = "t0", [REG_T1] = "t1",        [REG_T2] = "t2",
-    [REG_T3] = "t3", [REG_T4] = "t4", [REG_T5] = "t5", [REG_T6] = "t6",        [REG_T7] = "t7",
+    [REG_X] = "x",   [REG_H] = "h",   [REG_Q] = "q",          [REG_K] = "k",   [REG_V] = "v",
+    [REG_A] = "a",   [REG_G] = "g",   [REG_U] = "u",          [REG_D] = "d",   [REG_P] = "p",
+    [REG_E] = "e",   [REG_W] = "w",   [REG_T0] = "t0",        [REG_T1] = "t1", [REG_T2] = "t2",
+    [REG_T3] = "t3", [REG_T4] = "t4", [REG_T5] = "t5",        [REG_T6] = "t6", [REG_T7] = "t7",
     [REG_S] = "s",   [REG_O] = "o",   [REG_LOGITS] = "logits"};
 
 static const char *const acts[ACT_COUNT] = {[ACT_SILU] = "silu",
@@ -89,8 +89,8 @@ static uint32_t bit(enum plan_reg r)
 
 uint32_t plan_reads(const struct plan_step *s)
 {
-    uint32_t r = bit(s->src) | bit(s->src2) | bit(s->src3) | bit(s->src4) | bit(s->src5) |
-                 bit(s->src6);
+    uint32_t r =
+        bit(s->src) | bit(s->src2) | bit(s->src3) | bit(s->src4) | bit(s->src5) | bit(s->src6);
 
     switch (s->op) {
     case OP_EMBED: return 0;
@@ -111,7 +111,11 @@ void plan_each_vector(const struct plan *p, void (*fn)(void *arg, int tensor), v
     for (uint32_t i = 0; i < p->n_steps; i++) {
         const struct plan_step *s = &p->steps[i];
         bool vec = ops[s->op].weights == PLAN_W_VEC;
-        int t[6] = {s->b, s->b2, s->b3, vec ? s->w : PLAN_NO_TENSOR, vec ? s->w2 : PLAN_NO_TENSOR,
+        int t[6] = {s->b,
+                    s->b2,
+                    s->b3,
+                    vec ? s->w : PLAN_NO_TENSOR,
+                    vec ? s->w2 : PLAN_NO_TENSOR,
                     vec ? s->w3 : PLAN_NO_TENSOR};
 
         for (int k = 0; k < 6; k++)
@@ -168,10 +172,14 @@ static const struct mixer {
     enum slot tell;
     block_fn *build;
 } mixers[] = {
-    {SLOT_TIME_MIX_W0, plan_rwkv7},    {SLOT_TIME_MIX_W1, plan_rwkv6},
-    {SLOT_SSM_X, plan_mamba},          {SLOT_SSM_IN, plan_mamba2},
-    {SLOT_SSM_BA, plan_delta_net},     {SLOT_SSM_BETA, plan_delta_net},
-    {SLOT_SHORTCONV_IN, plan_shortconv}, {SLOT_ATTN_KV_A_MQA, plan_latent_attention},
+    {SLOT_TIME_MIX_W0, plan_rwkv7},
+    {SLOT_TIME_MIX_W1, plan_rwkv6},
+    {SLOT_SSM_X, plan_mamba},
+    {SLOT_SSM_IN, plan_mamba2},
+    {SLOT_SSM_BA, plan_delta_net},
+    {SLOT_SSM_BETA, plan_delta_net},
+    {SLOT_SHORTCONV_IN, plan_shortconv},
+    {SLOT_ATTN_KV_A_MQA, plan_latent_attention},
     {SLOT_ATTN_OUTPUT, plan_attention},
 };
 
@@ -201,7 +209,8 @@ static bool has_ffn(const struct builder *b)
     return plan_peek(b, SLOT_FFN_UP, NULL) || plan_peek(b, SLOT_FFN_GATE_INP, NULL);
 }
 
-/* x = x + d, at the scale of the model, normalised first if the file has a norm for it, or after. */
+/* x = x + d, at the scale of the model, normalised first if the file has a norm for it, or after.
+ */
 static enum err join(struct builder *b, enum slot before, enum slot after)
 {
     enum err r;
@@ -229,8 +238,8 @@ static enum err input(struct builder *b, enum slot slot, enum slot post, enum pl
 /* Both blocks read the same x. */
 static enum err parallel_layer(struct builder *b, block_fn *mixer)
 {
-    bool falcon = (b->m->family->flags & FAMILY_FALCON_NORMS) &&
-                  plan_peek(b, SLOT_ATTN_NORM_2, NULL);
+    bool falcon =
+        (b->m->family->flags & FAMILY_FALCON_NORMS) && plan_peek(b, SLOT_ATTN_NORM_2, NULL);
     enum err r = plan_norm(b, falcon ? SLOT_ATTN_NORM_2 : SLOT_ATTN_NORM, REG_H, REG_X);
 
     if (r || (r = mixer(b, REG_H))) return r;
@@ -422,9 +431,14 @@ enum plan_want plan_want_of(const struct meta *m)
 static bool ignorable(const struct builder *b, str name)
 {
     static const char *const parts[] = {
-        "rope_freqs.weight",    "rope_factors_",        "attn.rot_embd",
-        "attn_rot_embd.weight", ".nextn.",              "blk.0.time_mix_v0.weight",
-        "blk.0.time_mix_v1.",   "blk.0.time_mix_v2.",
+        "rope_freqs.weight",
+        "rope_factors_",
+        "attn.rot_embd",
+        "attn_rot_embd.weight",
+        ".nextn.",
+        "blk.0.time_mix_v0.weight",
+        "blk.0.time_mix_v1.",
+        "blk.0.time_mix_v2.",
     };
     static const char *const heads[] = {"output.weight", "output.bias", "cls.", "dense_"};
     str rest = name;
@@ -435,8 +449,7 @@ static bool ignorable(const struct builder *b, str name)
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         if (str_starts(name, str_c(heads[i]))) return true;
     return str_starts(name, S("blk.")) &&
-           str_int(str_cut(str_sub(name, 4, name.n), '.', &rest), &layer) &&
-           layer >= b->m->n_layer;
+           str_int(str_cut(str_sub(name, 4, name.n), '.', &rest), &layer) && layer >= b->m->n_layer;
 }
 
 /* A tensor left out would silently change the model. */

@@ -31,20 +31,26 @@ enum plan_weights { PLAN_W_NONE, PLAN_W_VEC, PLAN_W_MAT, PLAN_W_ROWS };
 /* Registers. A register holds n columns a row, dense, n being what the step that writes it says;
  * plan.width[] is the most columns it ever holds. */
 enum plan_reg {
-    REG_X,                          /* residual stream */
-    REG_H,                          /* normalised input of a block */
-    REG_Q,                          /* queries */
-    REG_K,                          /* keys */
-    REG_V,                          /* values */
-    REG_A,                          /* attention output */
-    REG_G,                          /* gate */
-    REG_U,                          /* up */
-    REG_D,                          /* a block's output before it is added */
-    REG_P,                          /* a second branch's output */
-    REG_E,                          /* chosen experts, as whole numbers */
-    REG_W,                          /* their weights */
-    REG_T0, REG_T1, REG_T2, REG_T3, /* what a block computes on the way */
-    REG_T4, REG_T5, REG_T6, REG_T7,
+    REG_X, /* residual stream */
+    REG_H, /* normalised input of a block */
+    REG_Q, /* queries */
+    REG_K, /* keys */
+    REG_V, /* values */
+    REG_A, /* attention output */
+    REG_G, /* gate */
+    REG_U, /* up */
+    REG_D, /* a block's output before it is added */
+    REG_P, /* a second branch's output */
+    REG_E, /* chosen experts, as whole numbers */
+    REG_W, /* their weights */
+    REG_T0,
+    REG_T1,
+    REG_T2,
+    REG_T3, /* what a block computes on the way */
+    REG_T4,
+    REG_T5,
+    REG_T6,
+    REG_T7,
     REG_S,      /* kept from the first layer for later ones */
     REG_O,      /* gathered rows */
     REG_LOGITS, /* results, one row per wanted output */
@@ -65,7 +71,8 @@ enum plan_act {
     ACT_SOFTPLUS,
     ACT_NEG_EXP_DECAY,  /* exp(-exp(x)): RWKV-6 */
     ACT_SIGMOID_DECAY,  /* exp(-e^-0.5 sigmoid(x)): RWKV-7 */
-    ACT_SWIGLU_CLAMPED, /* GLU only, gpt-oss: g = min(x, 7): g sigmoid(1.702 g) * (clamp(u, 7) + 1) */
+    ACT_SWIGLU_CLAMPED, /* GLU only, gpt-oss: g = min(x, 7): g sigmoid(1.702 g) * (clamp(u, 7) + 1)
+                         */
     ACT_COUNT
 };
 
@@ -92,7 +99,7 @@ struct plan_step {
     enum plan_act act;         /* ACT, GLU, LINEAR_GLU */
     float scale;               /* EMBED, ATTN, ADD, SCALE, SOFTCAP, CLAMP, ROUTE */
     float eps;                 /* norms */
-    uint32_t index;            /* ROPE: plan.ropes; KVPUT, ATTN: plan.caches; with a state: plan.states */
+    uint32_t index; /* ROPE: plan.ropes; KVPUT, ATTN: plan.caches; with a state: plan.states */
     union {
         struct {
             uint32_t first; /* column of a head at which the rotated ones begin */
@@ -114,9 +121,9 @@ struct plan_step {
             uint32_t in_stride, out_stride; /* columns from head to head of src and dst */
         } headlin;
         struct {
-            uint32_t n_used;               /* experts chosen a row; EXPERT and MIX as well */
+            uint32_t n_used; /* experts chosen a row; EXPERT and MIX as well */
             enum plan_gating gating;
-            bool norm;                     /* the chosen weights sum to one */
+            bool norm;                      /* the chosen weights sum to one */
             uint32_t n_group, n_group_used; /* chosen among the best groups only; 0: no groups */
         } route;
         struct {
@@ -125,8 +132,8 @@ struct plan_step {
     } u;
 };
 
-/* A tensor the plan needs: rows x cols, where cols is the contiguous (first) ggml dimension. A slice
- * of a fused tensor begins at row `first`; of a vector (rows == 1), at column `first`. */
+/* A tensor the plan needs: rows x cols, where cols is the contiguous (first) ggml dimension. A
+ * slice of a fused tensor begins at row `first`; of a vector (rows == 1), at column `first`. */
 struct plan_tensor {
     str name;      /* GGUF name */
     uint32_t file; /* index into the model's tensor directory */
@@ -170,8 +177,8 @@ struct plan {
 };
 
 /* What the plan asks about a tensor by name; fills *t (name, file, dtype, rows, cols, n_parts) or
- * returns false. `data` points at the values where the bytes are at hand (RoPE factor tensors), else
- * NULL. */
+ * returns false. `data` points at the values where the bytes are at hand (RoPE factor tensors),
+ * else NULL. */
 struct plan_source {
     bool (*find)(const void *owner, str name, struct plan_tensor *t, const void **data);
     str (*name)(const void *owner, uint32_t i); /* of the tensor with that index, i < count */

@@ -34,8 +34,8 @@ static void rope(struct builder *b, enum plan_reg r, uint32_t n_head, uint32_t f
     s->u.rope.first = first;
 }
 
-/* Normalises heads in place if the file has a weight for it: of one head, of each, or of all of them
- * as one row. */
+/* Normalises heads in place if the file has a weight for it: of one head, of each, or of all of
+ * them as one row. */
 static enum err head_norm(struct builder *b, enum slot slot, enum plan_reg r, uint32_t head_dim)
 {
     struct plan_tensor t;
@@ -79,8 +79,7 @@ static enum err attend(struct builder *b, enum plan_reg q, uint32_t of, float sc
 {
     const struct meta *m = b->m;
     uint32_t n_head = plan_layer(b)->n_head, index = b->cache_of[of];
-    struct plan_step *s =
-        plan_emit(b, OP_ATTN, REG_A, n_head * b->caches[index].v_dim, q);
+    struct plan_step *s = plan_emit(b, OP_ATTN, REG_A, n_head * b->caches[index].v_dim, q);
 
     ASSERT(b->caches[index].k_dim * n_head == b->n[q]);
     s->n_head = n_head;
@@ -187,8 +186,7 @@ static enum err keys_values(struct builder *b)
     clamp(b, REG_V);
     if (late) rope(b, REG_K, l->n_head_kv, 0);
     if ((r = head_norm(b, SLOT_ATTN_K_NORM, REG_K, l->head_dim))) return r;
-    if ((flags & FAMILY_V_NORM) &&
-        (r = plan_norm_groups(b, SLOT_NONE, REG_V, l->head_dim_v)))
+    if ((flags & FAMILY_V_NORM) && (r = plan_norm_groups(b, SLOT_NONE, REG_V, l->head_dim_v)))
         return r;
     if (!late) rope(b, REG_K, l->n_head_kv, 0);
     put(b, REG_K, REG_V, l->n_head_kv);
@@ -259,10 +257,11 @@ static enum err latent_queries(struct builder *b, enum plan_reg in, const struct
     return r;
 }
 
-static enum err head_linear(struct builder *b, enum slot slot, enum plan_reg dst,
-                            enum plan_reg src, const uint32_t shape[4])
+static enum err head_linear(struct builder *b, enum slot slot, enum plan_reg dst, enum plan_reg src,
+                            const uint32_t shape[4])
 {
-    uint32_t n_head = plan_layer(b)->n_head; /* shape: rows, cols, columns from head to head out, in */
+    uint32_t n_head =
+        plan_layer(b)->n_head; /* shape: rows, cols, columns from head to head out, in */
     struct plan_step *s = plan_emit(b, OP_HEADLIN, dst, n_head * shape[2], src);
 
     s->n_head = n_head;
@@ -276,8 +275,8 @@ static enum err absorbed(struct builder *b, const struct latent *z, float scale)
 {
     uint32_t wide = z->lora + z->rot, in = z->nope + z->rot;
     struct plan_step *s;
-    enum err r = head_linear(b, SLOT_ATTN_K_B, REG_T2, REG_Q,
-                             (uint32_t[]){z->lora, z->nope, wide, in});
+    enum err r =
+        head_linear(b, SLOT_ATTN_K_B, REG_T2, REG_Q, (uint32_t[]){z->lora, z->nope, wide, in});
 
     if (r) return r;
     s = plan_cols(b, REG_T2, z->n_head * wide, REG_Q, z->n_head, z->rot);
@@ -292,8 +291,7 @@ static enum err absorbed(struct builder *b, const struct latent *z, float scale)
     s->u.cols.onto = true;
     put(b, REG_K, REG_T0, 1);
     if ((r = attend(b, REG_T2, (uint32_t)b->layer, scale))) return r;
-    return head_linear(b, SLOT_ATTN_V_B, REG_T3, REG_A,
-                       (uint32_t[]){z->v, z->lora, z->v, z->lora});
+    return head_linear(b, SLOT_ATTN_V_B, REG_T3, REG_A, (uint32_t[]){z->v, z->lora, z->v, z->lora});
 }
 
 static enum err expanded(struct builder *b, const struct latent *z, float scale)

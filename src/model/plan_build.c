@@ -2,8 +2,8 @@
  *
  * plan_emit() appends a step and keeps account of how many columns each register holds, so that the
  * blocks name registers only. Tensors are looked up by slot (slot.def) under the current layer;
- * their shapes are checked against what the step needs, and a tensor of a wrong shape ends the build
- * with its name. A part of a fused tensor is a tensor of its own that begins at a later row.
+ * their shapes are checked against what the step needs, and a tensor of a wrong shape ends the
+ * build with its name. A part of a fused tensor is a tensor of its own that begins at a later row.
  *
  * Invariant: a register that is read was written, and with as many columns as the reader needs.
  */
@@ -203,8 +203,8 @@ enum err plan_norm(struct builder *b, enum slot slot, enum plan_reg dst, enum pl
     bool bare = b->m->family->flags & FAMILY_NORM_BARE;
     struct plan_tensor t;
 
-    if (!plan_peek(b, slot, &t)) return bare ? norm_step(b, SLOT_NONE, dst, src, b->n[src])
-                                             : missing(b, slot);
+    if (!plan_peek(b, slot, &t))
+        return bare ? norm_step(b, SLOT_NONE, dst, src, b->n[src]) : missing(b, slot);
     if (t.rows * t.cols != b->n[src])
         return ERR_FAIL(b->e, FORMAT,
                         "tensor '%s' is %llu x %llu, but the model's numbers need %u x 1",
@@ -228,8 +228,7 @@ enum err plan_linear(struct builder *b, enum slot weight, enum slot bias, enum p
     if (n == 0 && plan_peek(b, weight, &t)) {
         if (t.rows > LIMIT_MODEL_DIM)
             return ERR_FAIL(b->e, FORMAT, "tensor '%s' has %llu rows; %u is the limit",
-                            full_name(b, weight).text, (unsigned long long)t.rows,
-                            LIMIT_MODEL_DIM);
+                            full_name(b, weight).text, (unsigned long long)t.rows, LIMIT_MODEL_DIM);
         n = (uint32_t)t.rows;
     }
     s = plan_emit(b, OP_LINEAR, dst, n, src);
@@ -316,12 +315,10 @@ uint32_t plan_state(struct builder *b, uint64_t floats)
 
 enum plan_act plan_ffn_act(const struct builder *b)
 {
-    static const enum plan_act acts[] = {[FFN_SILU] = ACT_SILU,
-                                         [FFN_GELU] = ACT_GELU_TANH,
-                                         [FFN_GELU_ERF] = ACT_GELU_ERF,
-                                         [FFN_RELU] = ACT_RELU,
-                                         [FFN_RELU_SQR] = ACT_RELU_SQR,
-                                         [FFN_SWIGLU_CLAMPED] = ACT_SWIGLU_CLAMPED};
+    static const enum plan_act acts[] = {
+        [FFN_SILU] = ACT_SILU,         [FFN_GELU] = ACT_GELU_TANH,
+        [FFN_GELU_ERF] = ACT_GELU_ERF, [FFN_RELU] = ACT_RELU,
+        [FFN_RELU_SQR] = ACT_RELU_SQR, [FFN_SWIGLU_CLAMPED] = ACT_SWIGLU_CLAMPED};
 
     return acts[b->m->family->act];
 }

@@ -18,8 +18,9 @@ struct dense {
 static const struct dense ordinary = {SLOT_FFN_GATE,     SLOT_FFN_GATE_BIAS, SLOT_FFN_UP,
                                       SLOT_FFN_UP_BIAS,  SLOT_FFN_SUB_NORM,  SLOT_FFN_DOWN,
                                       SLOT_FFN_DOWN_BIAS};
-static const struct dense shared = {SLOT_FFN_GATE_SHEXP, SLOT_NONE, SLOT_FFN_UP_SHEXP, SLOT_NONE,
-                                    SLOT_NONE,           SLOT_FFN_DOWN_SHEXP, SLOT_NONE};
+static const struct dense shared = {
+    SLOT_FFN_GATE_SHEXP, SLOT_NONE,           SLOT_FFN_UP_SHEXP, SLOT_NONE,
+    SLOT_NONE,           SLOT_FFN_DOWN_SHEXP, SLOT_NONE};
 
 /* Gate and up into REG_G and REG_U; without a gate REG_G holds the activated way up. n: columns of
  * the hidden layer; 0: what the file has. */

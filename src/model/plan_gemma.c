@@ -2,9 +2,9 @@
  *
  * Both may give each layer an input of its own, looked up by token and mixed with a projection of
  * the embedding. Gemma 3n also carries four streams instead of one (AltUp, Baykal et al. 2023): a
- * layer predicts all of them, computes one, and corrects the others by what it got wrong; beside its
- * attention runs a product of small rank (LAuReL, Menghani et al. 2024); and the gates of its first
- * layers keep only the values far above their mean.
+ * layer predicts all of them, computes one, and corrects the others by what it got wrong; beside
+ * its attention runs a product of small rank (LAuReL, Menghani et al. 2024); and the gates of its
+ * first layers keep only the values far above their mean.
  *
  * Registers that live through the layers: REG_S holds the inputs of all layers, REG_P the streams.
  */

@@ -62,8 +62,7 @@ enum err plan_mamba(struct builder *b, enum plan_reg in)
     struct plan_step *s;
     enum err r;
 
-    if ((r = ssm_keys(b)) ||
-        (r = plan_linear_part(b, SLOT_SSM_IN, SLOT_NONE, REG_T0, in, 0, n)) ||
+    if ((r = ssm_keys(b)) || (r = plan_linear_part(b, SLOT_SSM_IN, SLOT_NONE, REG_T0, in, 0, n)) ||
         (r = plan_linear_part(b, SLOT_SSM_IN, SLOT_NONE, REG_G, in, n, n)) ||
         (r = convolve(b, REG_T0, 0, true)) ||
         (r = plan_linear_part(b, SLOT_SSM_X, SLOT_NONE, REG_T1, REG_T0, 0, rank)) ||
@@ -99,8 +98,9 @@ enum err plan_mamba2(struct builder *b, enum plan_reg in)
 
     if (r) return r;
     if (n % heads || heads % groups || n % groups)
-        return ERR_FAIL(b->e, FORMAT, "blk.%d: %u columns do not divide into %u heads and %u groups",
-                        b->layer, n, heads, groups);
+        return ERR_FAIL(b->e, FORMAT,
+                        "blk.%d: %u columns do not divide into %u heads and %u groups", b->layer, n,
+                        heads, groups);
     if ((r = plan_linear_part(b, SLOT_SSM_IN, SLOT_NONE, REG_G, in, 0, n)) ||
         (r = plan_linear_part(b, SLOT_SSM_IN, SLOT_NONE, REG_T0, in, n, n)) ||
         (r = plan_linear_part(b, SLOT_SSM_IN, SLOT_NONE, REG_T2, in, 2 * n, bc)) ||
@@ -270,7 +270,8 @@ static enum err wkv_heads(const struct builder *b, uint32_t *heads)
 
     if (!dim) return no_key(b, "wkv.head_size");
     if (n % dim)
-        return ERR_FAIL(b->e, FORMAT, "an embedding of %u does not divide into heads of %u", n, dim);
+        return ERR_FAIL(b->e, FORMAT, "an embedding of %u does not divide into heads of %u", n,
+                        dim);
     *heads = n / dim;
     return ERR_OK;
 }
@@ -322,8 +323,8 @@ static enum err mixes6(struct builder *b, enum plan_reg in)
         if ((r = plan_slice(b, whole, (uint64_t)i * n, n, &part))) return r;
         s = plan_emit(b, OP_LINEAR, REG_A, n, REG_U);
         s->w = part;
-        if ((r = mix(b, (enum plan_reg)(REG_T0 + i), in, SLOT_TIME_MIX_LERP_FUSED,
-                     (int[]){i, 5}, REG_A)))
+        if ((r = mix(b, (enum plan_reg)(REG_T0 + i), in, SLOT_TIME_MIX_LERP_FUSED, (int[]){i, 5},
+                     REG_A)))
             return r;
     }
     return ERR_OK;
@@ -467,8 +468,7 @@ enum err plan_channel_mix(struct builder *b, enum plan_reg in)
 
     shift(b, in);
     if ((r = mix(b, REG_T0, in, SLOT_CHANNEL_MIX_LERP_K, NULL, REG_NONE)) ||
-        (r = plan_linear(b, SLOT_CHANNEL_MIX_KEY, SLOT_NONE, REG_G, REG_T0,
-                         plan_layer(b)->n_ff)))
+        (r = plan_linear(b, SLOT_CHANNEL_MIX_KEY, SLOT_NONE, REG_G, REG_T0, plan_layer(b)->n_ff)))
         return r;
     plan_act(b, ACT_RELU_SQR, REG_G, REG_G);
     if ((r = plan_linear(b, SLOT_CHANNEL_MIX_VALUE, SLOT_NONE, REG_D, REG_G, n)) || !gated)

@@ -10,8 +10,8 @@
  *
  * LongRoPE (Ding et al. 2024) has two lists of factors, one for sequences within the original
  * context and one for longer ones; dynamic NTK scaling leaves the former alone and raises the base
- * for the latter. Both become two tables, between which the engine chooses for each sequence. Layers
- * with a window have a table of their own where their base or scaling differs.
+ * for the latter. Both become two tables, between which the engine chooses for each sequence.
+ * Layers with a window have a table of their own where their base or scaling differs.
  */
 #include <math.h>
 
@@ -117,7 +117,8 @@ static enum err longrope(struct builder *b, struct plan_rope *r, float *freq)
     bool is_short, is_long;
     enum err e;
 
-    if ((e = check(b, wide, n)) || (e = divide(b, freq, n, "rope_factors_short.weight", &is_short)) ||
+    if ((e = check(b, wide, n)) ||
+        (e = divide(b, freq, n, "rope_factors_short.weight", &is_short)) ||
         (e = divide(b, wide, n, "rope_factors_long.weight", &is_long)))
         return e;
     if (is_short != is_long)
@@ -194,8 +195,8 @@ enum err plan_ropes(struct builder *b)
     b->p->n_ropes = 1;
     b->rope_global = b->rope_local = 0;
     if ((e = global_table(b, &r[0]))) return e;
-    if (!m->window || (m->rope_base_swa == 0.0f && !m->n_rot_swa &&
-                       !(m->family->flags & FAMILY_SWA_PLAIN_ROPE)))
+    if (!m->window ||
+        (m->rope_base_swa == 0.0f && !m->n_rot_swa && !(m->family->flags & FAMILY_SWA_PLAIN_ROPE)))
         return ERR_OK;
     b->rope_local = 1;
     b->p->n_ropes = 2;

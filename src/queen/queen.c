@@ -24,7 +24,7 @@ struct queen_opts {
     const char *host, *token, *log_level, *log_format;
     int64_t port, idle_exit;
     /* for the embedded hive */
-    const char *keep_alive, *worker;
+    const char *keep_alive, *worker, *sandbox;
     int64_t ctx, slots, threads;
     bool with_parent;
 };
@@ -62,6 +62,10 @@ static const struct opt opts[] = {
      "RBEE_THREADS", "threads", "kernel threads of one worker; 0: all cores"},
     {"worker", 0, OPT_STR, offsetof(struct queen_opts, worker), "FILE", NULL, NULL, 0, 0,
      "RBEE_WORKER", "worker", "worker executable; default: beside this one"},
+    {"sandbox", 0, OPT_ENUM, offsetof(struct queen_opts, sandbox), "MODE", "auto",
+     "auto|require|off", 0, 0, "RBEE_SANDBOX", "sandbox",
+     "let a sandboxed process open a model before a worker does; require: refuse models where the "
+     "system allows no sandbox"},
     {"log-level", 0, OPT_ENUM, offsetof(struct queen_opts, log_level), "LEVEL", "info",
      "error|warn|info|debug", 0, 0, "RBEE_LOG", "log_level", "how much to log to standard error"},
     {"log-format", 0, OPT_ENUM, offsetof(struct queen_opts, log_format), "FORMAT", "text",
@@ -79,14 +83,28 @@ static void h_chat(struct http_req *r, void *owner)
 {
     struct queen *q = owner;
 
-    gateway_serve(q->gateway, r, OPENAI_CHAT, q->loopback);
+    gateway_serve(q->gateway, r, "/v1/chat/completions", q->loopback);
 }
 
 static void h_completion(struct http_req *r, void *owner)
 {
     struct queen *q = owner;
 
-    gateway_serve(q->gateway, r, OPENAI_COMPLETION, q->loopback);
+    gateway_serve(q->gateway, r, "/v1/completions", q->loopback);
+}
+
+static void h_embeddings(struct http_req *r, void *owner)
+{
+    struct queen *q = owner;
+
+    gateway_serve(q->gateway, r, "/v1/embeddings", q->loopback);
+}
+
+static void h_rerank(struct http_req *r, void *owner)
+{
+    struct queen *q = owner;
+
+    gateway_serve(q->gateway, r, "/v1/rerank", q->loopback);
 }
 
 /* ---- asking the hive on behalf of a client ---- */
@@ -357,6 +375,8 @@ static const struct http_route routes[] = {
     {"GET", "/v1/models/{*}", 0, false, h_model},
     {"POST", "/v1/chat/completions", LIMIT_HTTP_BODY, false, h_chat},
     {"POST", "/v1/completions", LIMIT_HTTP_BODY, false, h_completion},
+    {"POST", "/v1/embeddings", LIMIT_HTTP_BODY, false, h_embeddings},
+    {"POST", "/v1/rerank", LIMIT_HTTP_BODY, false, h_rerank},
     {"GET", "/v1/store", 0, false, h_store},
     {"GET", "/v1/workers", 0, false, h_workers},
     {"POST", "/v1/workers", KIB(64), false, h_load},
@@ -433,6 +453,7 @@ static void hive_args(struct queen *q)
 
     hive_arg(q, &n, "keep-alive", q->o.keep_alive);
     hive_arg(q, &n, "log-level", q->o.log_level);
+    hive_arg(q, &n, "sandbox", q->o.sandbox);
     if (q->o.worker) hive_arg(q, &n, "worker", q->o.worker);
     if (!q->loopback) q->hive_args[n++] = "--names-only";
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) {

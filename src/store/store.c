@@ -13,8 +13,9 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/os.h"
-#include "model/gguf.h"
+#include "model/hf.h"
 #include "model/meta.h"
+#include "model/source.h"
 
 /* ---- directories ---- */
 
@@ -123,6 +124,17 @@ static bool looks_like_path(str name)
            str_ends(name, S(".gguf"));
 }
 
+/* A Hugging Face directory beside the caller, named without "./". */
+static bool is_model_dir(str name)
+{
+    char path[STORE_PATH_MAX];
+
+    if (name.n >= sizeof path || memchr(name.p, 0, name.n)) return false;
+    memcpy(path, name.p, name.n);
+    path[name.n] = 0;
+    return hf_is_dir(path);
+}
+
 static enum err resolve_path(str name, char out[STORE_PATH_MAX], struct err_info *e)
 {
     char path[STORE_PATH_MAX];
@@ -144,14 +156,15 @@ enum err store_find(const struct store *s, str name, char out[STORE_PATH_MAX], s
         for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++) {
             int n = snprintf(path, sizeof path, "%s/%.*s%s", s->roots[i], STR(name), ends[k]);
 
-            if (n < 0 || n >= (int)sizeof path || !exists(path) || is_dir(path)) continue;
+            if (n < 0 || n >= (int)sizeof path || !exists(path)) continue;
+            if (is_dir(path) && !hf_is_dir(path)) continue;
             if (!realpath(path, out)) return err_errno(e, errno, "open the model", path);
             return ERR_OK;
         }
     }
     return ERR_FAIL(e, NOMODEL,
                     "no model '%.*s' here; `rbee ls` lists what there is, and a path to a .gguf "
-                    "file works too",
+                    "file or to a Hugging Face directory works too",
                     STR(str_sub(name, 0, 200)));
 }
 
@@ -160,7 +173,9 @@ enum err store_resolve(const struct store *s, str name, char out[STORE_PATH_MAX]
 {
     enum err code = store_find(s, name, out, e);
 
-    return code == ERR_NOMODEL && looks_like_path(name) ? resolve_path(name, out, e) : code;
+    if (code == ERR_NOMODEL && (looks_like_path(name) || is_model_dir(name)))
+        return resolve_path(name, out, e);
+    return code;
 }
 
 str store_name_of(const struct store *s, str path)
@@ -209,7 +224,7 @@ enum err store_inspect(const struct store *s, struct arena *a, const char *path,
     if (stat(path, &st) < 0) return err_errno(e, errno, "look at", path);
     out->modified = (int64_t)st.st_mtime;
     out->bytes = (uint64_t)st.st_size;
-    if ((code = gguf_open(&g, path, e))) {
+    if ((code = source_open(&g, path, e))) {
         out->problem = arena_str(a, str_c(e->text));
         out->problem_code = code;
         return ERR_OK;
@@ -260,9 +275,9 @@ static void walk_dir(struct walk *w, const char *dir, int depth)
         str name = str_c(ent->d_name);
 
         if (name.p[0] == '.' || !join(path, dir, ent->d_name)) continue;
-        if (is_dir(path)) {
+        if (is_dir(path) && !hf_is_dir(path)) {
             if (depth < LIMIT_STORE_DEPTH) walk_dir(w, path, depth + 1);
-        } else if (str_ends(name, S(".gguf")) && !is_later_part(name)) {
+        } else if (is_dir(path) || (str_ends(name, S(".gguf")) && !is_later_part(name))) {
             w->paths[w->n] = arena_str(w->a, str_c(path));
             if (w->paths[w->n].p) w->n++;
         }

@@ -1,8 +1,8 @@
 /* tok: text to tokens and back, for one vocabulary.
  *
  * A `struct tok` is immutable once opened and may be used from several threads; each call brings
- * its own scratch arena. It borrows the model file's bytes: the gguf must outlive it. Opening is
- * lazy: it indexes the vocabulary (20 ms for 128k entries at most), it does not copy it.
+ * its own scratch arena. From a GGUF it borrows the file's bytes: the gguf must outlive it. Opening
+ * is lazy: it indexes the vocabulary (20 ms for 128k entries at most), it does not copy it.
  *
  * Special tokens in text are plain text unless TOK_PARSE_SPECIAL is given. No call recurses, and
  * time is linear or n log n in the text, whatever the text is.
@@ -25,7 +25,16 @@ enum tok_flags {
 enum tok_kind { TOK_NORMAL, TOK_UNKNOWN, TOK_CONTROL, TOK_USER, TOK_UNUSED, TOK_BYTE };
 
 /* ---- life cycle ---- */
+/* A model's own; for one that is a Hugging Face directory, tok_open_dir(). */
 MUST_CHECK enum err tok_open(struct tok **out, const struct gguf *g, struct err_info *e);
+/* From a folder as Hugging Face has it: tokenizer.json, else tokenizer.model, else *.tiktoken, else
+ * vocab.json with merges.txt; with what tokenizer_config.json says. The tokenizer keeps the files
+ * mapped; nothing need outlive it. ERR_NOTFOUND when there is none of them. */
+MUST_CHECK enum err tok_open_dir(struct tok **out, const char *dir, struct err_info *e);
+struct tok_spec;
+/* From a normal form (tok_spec.h), whose memory must outlive the tokenizer. */
+MUST_CHECK enum err tok_open_spec(struct tok **out, const struct tok_spec *spec,
+                                  struct err_info *e);
 void tok_close(struct tok *t);
 
 /* ---- use ---- */
@@ -58,6 +67,6 @@ bool tok_is_end(const struct tok *t, int32_t id);
 /* The id spelled exactly so, or -1. */
 int32_t tok_find(const struct tok *t, str text);
 bool tok_strips_first_space(const struct tok *t);
-const char *tok_model_name(const struct tok *t); /* "llama", "gpt2" */
+const char *tok_model_name(const struct tok *t); /* "llama", "gpt2", "bert", "t5", "rwkv" */
 
 #endif

@@ -10,7 +10,11 @@
  * (once, under a lock). The result of a merge is mostly the token after the previous merge's
  * result, so that one is tried before the index is asked. A part or a result that the vocabulary
  * lacks gets an id beyond it, which can still merge on; what is left of such symbols is written as
- * bytes.
+ * bytes. Vocabularies that come as ranks have no list: there any two tokens join whose text is a
+ * token, and the pairs are found by cutting every token in all ways.
+ *
+ * A `raw` vocabulary spells text as it is, so its symbols are characters; one that is no token
+ * falls back to bytes or to the unknown token.
  *
  * Sources: openai/gpt-2 encoder.py; the order of ties and the treatment of symbols that are no
  * tokens follow llama.cpp.
@@ -31,7 +35,7 @@ static bool plain_byte(unsigned b)
     return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
 }
 
-static uint32_t byte_point(unsigned byte)
+uint32_t tok_bpe_point(unsigned byte)
 {
     if (plain_byte(byte)) return byte;
     if (byte <= 0x20) return 0x100 + byte;
@@ -142,11 +146,18 @@ struct merge {
 /* False for an entry that is no merge. */
 static bool read_merge(const struct tok *t, uint32_t rank, struct merge *m)
 {
-    str s = t->merge_text[rank];
-    const char *space = s.n > 1 ? memchr(s.p + 1, ' ', s.n - 1) : NULL;
-    if (!space) return false;
-    str l = {s.p, (size_t)(space - s.p)}, r = {space + 1, s.n - (size_t)(space - s.p) - 1};
-    if (r.n == 0 || l.n + r.n > TOK_MERGE_LEN_MAX) return false;
+    str l, r;
+    if (t->merge_pairs) {
+        l = t->merge[2 * (size_t)rank];
+        r = t->merge[2 * (size_t)rank + 1];
+    } else {
+        str s = t->merge[rank];
+        const char *space = s.n > 1 ? memchr(s.p + 1, ' ', s.n - 1) : NULL;
+        if (!space) return false;
+        l = (str){s.p, (size_t)(space - s.p)};
+        r = (str){space + 1, s.n - (size_t)(space - s.p) - 1};
+    }
+    if (l.n == 0 || r.n == 0 || l.n + r.n > TOK_MERGE_LEN_MAX) return false;
     m->rank = rank;
     m->part[0] = l;
     m->part[1] = r;
@@ -220,24 +231,85 @@ static void merges_free(struct tok_merges *m)
     mem_free(m);
 }
 
+/* ---- merges from ranks ---- */
+
+/* Every way to cut a token into two tokens, for all of them, as {left, right, token}. */
+struct cuts {
+    uint32_t (*cut)[3];
+    size_t n, cap;
+};
+
+static bool add_cut(struct cuts *c, int32_t left, int32_t right, uint32_t id)
+{
+    if (c->n == c->cap) {
+        size_t cap = c->cap ? c->cap * 2 : 4096, bytes;
+        void *p = mem_mul(cap, sizeof *c->cut, &bytes) ? mem_resize(c->cut, bytes) : NULL;
+        if (!p) return false;
+        c->cut = p;
+        c->cap = cap;
+    }
+    uint32_t *cut = c->cut[c->n++];
+    cut[0] = (uint32_t)left;
+    cut[1] = (uint32_t)right;
+    cut[2] = id;
+    return true;
+}
+
+static bool find_cuts(const struct tok *t, struct cuts *c)
+{
+    for (uint32_t id = 0; id < t->n; id++) {
+        str s = t->text[id];
+        if (tok_attr_kind(t->attr[id]) != TOK_NORMAL || s.n > TOK_RANK_LEN_MAX) continue;
+        for (size_t at = 0; at < s.n;) {
+            utf8_next(s, &at);
+            if (at >= s.n) break;
+            int32_t left = tok_index_find(&t->index, t->text, str_sub(s, 0, at));
+            if (left < 0 || tok_attr_kind(t->attr[left]) != TOK_NORMAL) continue;
+            int32_t right = tok_index_find(&t->index, t->text, str_sub(s, at, SIZE_MAX));
+            if (right < 0 || tok_attr_kind(t->attr[right]) != TOK_NORMAL) continue;
+            if (!add_cut(c, left, right, id)) return false;
+        }
+    }
+    return true;
+}
+
+static bool alloc_pairs(struct tok_merges *m, size_t n)
+{
+    size_t slots = 16;
+    while (slots < n + n / 2)
+        slots *= 2;
+    m->pair = mem_array(slots, sizeof *m->pair);
+    m->mask = slots - 1;
+    return m->pair != NULL;
+}
+
+static void add_ranks(struct build *b)
+{
+    struct cuts c = {0};
+    b->failed = !find_cuts(b->t, &c) || !alloc_pairs(b->m, c.n);
+    for (size_t i = 0; i < c.n && !b->failed; i++)
+        put_pair(b, c.cut[i][0], c.cut[i][1], c.cut[i][2], c.cut[i][2]);
+    mem_free(c.cut);
+}
+
 static struct tok_merges *merges_new(const struct tok *t)
 {
     struct tok_merges *m = mem_alloc(sizeof *m);
     if (!m) return NULL;
     arena_init(&m->arena, LIMIT_TOK_ARENA);
-    size_t slots = 16;
-    while (slots < t->n_merges + t->n_merges / 2)
-        slots *= 2;
-    m->pair = mem_array(slots, sizeof *m->pair);
-    m->mask = slots - 1;
-    struct build b = {.t = t, .m = m, .failed = !m->pair};
+    struct build b = {.t = t, .m = m};
     b.extra.index.seed = t->index.seed;
-    for (unsigned i = 0; i < 256 && !b.failed; i++) {
+    for (unsigned i = 0; i < 256 && !b.failed && !t->raw; i++) {
         char c[4];
-        str s = {c, utf8_put(c, byte_point(i))};
+        str s = {c, utf8_put(c, tok_bpe_point(i))};
         m->byte[i] = symbol(&b, s, tok_hash(s, t->index.seed), false);
     }
-    if (!b.failed) add_merges(&b);
+    if (!b.failed && t->by_rank)
+        add_ranks(&b);
+    else if (!b.failed && alloc_pairs(m, t->n_merges))
+        add_merges(&b);
+    else
+        b.failed = true;
     mem_free(b.extra.text);
     mem_free(b.extra.index.slot);
     if (!b.failed) return m;
@@ -292,6 +364,10 @@ void tok_bpe_emit(struct tok_work *w, const struct tok_sym *s)
         tok_emit(w, s->id);
         return;
     }
+    if (t->raw) {
+        tok_emit_bytes(w, (str){w->base + s->at, s->len});
+        return;
+    }
     for (uint32_t i = 0; i < s->len; i++) {
         uint32_t id = w->m->byte[(uint8_t)w->base[s->at + i]];
         if (id < t->n) tok_emit(w, (int32_t)id);
@@ -302,34 +378,31 @@ int32_t tok_bpe_whole(const struct tok_work *w, size_t at, size_t len)
 {
     const struct tok *t = w->t;
     char spelled[2 * 256];
-    if (!t->pre->ignore_merges || len > t->text_max || len > sizeof spelled / 2) return -1;
+    if (!t->pre.ignore_merges && !(t->pre.whole_lines && w->base[at] == '\n')) return -1;
+    if (len > t->text_max) return -1;
+    if (t->raw) {
+        int32_t raw = tok_index_find(&t->index, t->text, (str){w->base + at, len});
+        return raw >= 0 && tok_attr_kind(t->attr[raw]) == TOK_NORMAL ? raw : -1;
+    }
+    if (len > sizeof spelled / 2) return -1;
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
         uint8_t b = (uint8_t)w->base[at + i];
         if (b >= 0x21 && b <= 0x7E)
             spelled[n++] = (char)b;
         else
-            n += utf8_put(spelled + n, byte_point(b));
+            n += utf8_put(spelled + n, tok_bpe_point(b));
     }
     int32_t id = tok_index_find(&t->index, t->text, (str){spelled, n});
     return id >= 0 && !tok_attr_hidden(t->attr[id]) ? id : -1;
 }
 
-void tok_bpe_text(struct tok_work *w, size_t at, size_t end)
+str tok_bpe_spell(struct arena *a, str bytes)
 {
-    const struct tok_stage *stage = w->t->pre->stage;
-    size_t ends[TOK_STAGES_MAX];
-    unsigned depth = 0;
-    ends[0] = end;
-    while (at < end && !w->failed) {
-        size_t to = stage[depth].scan(w->base, at, ends[depth], stage[depth].arg);
-        if (depth + 1 < TOK_STAGES_MAX && stage[depth + 1].scan) {
-            ends[++depth] = to;
-            continue;
-        }
-        tok_merge_word(w, at, to - at);
-        at = to;
-        while (depth && at == ends[depth])
-            depth--;
-    }
+    char *p = bytes.n <= SIZE_MAX / 2 - 1 ? arena_alloc(a, bytes.n * 2 + 1, 1) : NULL;
+    if (!p) return (str){NULL, 0};
+    size_t n = 0;
+    for (size_t i = 0; i < bytes.n; i++)
+        n += utf8_put(p + n, tok_bpe_point((uint8_t)bytes.p[i]));
+    return (str){p, n};
 }

@@ -24,8 +24,10 @@
 
 void tok_work_init(struct tok_work *w, const struct tok *t, size_t text_len)
 {
-    *w = (struct tok_work){.t = t};
-    buf_init(&w->norm, SIZE_MAX / 2);
+    *w = (struct tok_work){.t = t, .last = -1};
+    buf_init(&w->norm, UINT32_MAX - 1); /* symbols hold 32-bit offsets */
+    buf_init(&w->tmp[0], UINT32_MAX - 1);
+    buf_init(&w->tmp[1], UINT32_MAX - 1);
     size_t words = 0;
     if (text_len >= 256)
         for (words = 64; words < SEEN_MAX && words < text_len / 8;)
@@ -40,10 +42,15 @@ void tok_work_fini(struct tok_work *w)
     mem_free(w->sym);
     mem_free(w->heap);
     mem_free(w->seen);
+    mem_free(w->points);
+    mem_free(w->best);
+    tok_split_fini(w);
     buf_fini(&w->norm);
+    buf_fini(&w->tmp[0]);
+    buf_fini(&w->tmp[1]);
 }
 
-static bool grow(struct tok_work *w, void **p, size_t *cap, size_t need, size_t size)
+bool tok_work_grow(struct tok_work *w, void **p, size_t *cap, size_t need, size_t size)
 {
     if (need <= *cap) return true;
     size_t want = *cap ? *cap : 64, bytes;
@@ -62,7 +69,7 @@ static bool grow(struct tok_work *w, void **p, size_t *cap, size_t need, size_t 
 static bool out_room(struct tok_work *w, size_t more)
 {
     void *p = w->out;
-    bool good = grow(w, &p, &w->cap, w->n + more, sizeof *w->out);
+    bool good = tok_work_grow(w, &p, &w->cap, w->n + more, sizeof *w->out);
     w->out = p;
     return good;
 }
@@ -70,27 +77,55 @@ static bool out_room(struct tok_work *w, size_t more)
 void tok_emit(struct tok_work *w, int32_t id)
 {
     if (w->n == w->cap && !out_room(w, 1)) return;
-    w->out[w->n++] = id;
+    w->out[w->n++] = w->last = id;
+}
+
+void tok_emit_unknown(struct tok_work *w)
+{
+    w->unknown++;
+    if (w->t->unk < 0 || (w->t->fuse_unk && w->last == w->t->unk)) return;
+    tok_emit(w, w->t->unk);
+}
+
+void tok_emit_bytes(struct tok_work *w, str s)
+{
+    const struct tok *t = w->t;
+    bool all = t->byte_fallback;
+    for (size_t i = 0; i < s.n && all; i++)
+        all = t->byte_id[(uint8_t)s.p[i]] >= 0;
+    if (!all) {
+        tok_emit_unknown(w);
+        return;
+    }
+    for (size_t i = 0; i < s.n; i++)
+        tok_emit(w, t->byte_id[(uint8_t)s.p[i]]);
 }
 
 static inline bool pair(const struct tok_work *w, const struct tok_sym *l, const struct tok_sym *r,
                         uint32_t *prio, int32_t *id)
 {
-    return w->t->bpe ? tok_bpe_pair(w, l, r, prio, id) : tok_spm_pair(w, l, r, prio, id);
+    return w->t->algo == TOK_BPE ? tok_bpe_pair(w, l, r, prio, id)
+                                 : tok_spm_pair(w, l, r, prio, id);
 }
 
 static void emit_symbol(struct tok_work *w, const struct tok_sym *s)
 {
-    if (w->t->bpe)
+    if (w->t->algo == TOK_BPE)
         tok_bpe_emit(w, s);
     else
         tok_spm_emit(w, s);
 }
 
-/* How long the smallest symbol at p[at] is: a byte for BPE, a character for SPM. */
+/* Symbols are bytes, not characters. */
+static inline bool bytewise(const struct tok_work *w)
+{
+    return w->t->algo == TOK_BPE && !w->t->raw;
+}
+
+/* How long the smallest symbol at p[at] is: a byte for byte-level BPE, else a character. */
 static size_t step(const struct tok_work *w, size_t at, size_t end)
 {
-    if (w->t->bpe || (uint8_t)w->base[at] < 0x80) return 1;
+    if (bytewise(w) || (uint8_t)w->base[at] < 0x80) return 1;
     size_t n = 0;
     utf8_next((str){w->base + at, end - at}, &n);
     return n;
@@ -99,7 +134,7 @@ static size_t step(const struct tok_work *w, size_t at, size_t end)
 static struct tok_sym first_symbol(const struct tok_work *w, size_t at, size_t len)
 {
     struct tok_sym s = {(uint32_t)at, (uint32_t)len, 0, 0, -1};
-    if (w->t->bpe) {
+    if (bytewise(w)) {
         s.id = (int32_t)w->m->byte[(uint8_t)w->base[at]];
     } else {
         s.id = tok_index_find(&w->t->index, w->t->text, (str){w->base + at, len});
@@ -155,7 +190,7 @@ static bool merge_short(struct tok_work *w, size_t at, size_t end)
 static void heap_push(struct tok_work *w, struct tok_cand c)
 {
     void *p = w->heap;
-    bool good = grow(w, &p, &w->heap_cap, w->heap_n + 1, sizeof *w->heap);
+    bool good = tok_work_grow(w, &p, &w->heap_cap, w->heap_n + 1, sizeof *w->heap);
     w->heap = p;
     if (!good) return;
     size_t i = w->heap_n++;
@@ -191,7 +226,7 @@ static void merge_long(struct tok_work *w, size_t at, size_t end)
 {
     size_t n = 0;
     void *p = w->sym;
-    bool good = grow(w, &p, &w->sym_cap, end - at, sizeof *w->sym);
+    bool good = tok_work_grow(w, &p, &w->sym_cap, end - at, sizeof *w->sym);
     w->sym = p;
     if (!good) return;
     for (size_t i = at, len; i < end; i += len, n++) {
@@ -221,35 +256,74 @@ static void merge_long(struct tok_work *w, size_t at, size_t end)
         emit_symbol(w, &w->sym[i]);
 }
 
-static void merge(struct tok_work *w, size_t at, size_t len)
+static void one_word(struct tok_work *w, size_t at, size_t len)
 {
-    if (w->t->bpe) {
-        int32_t id = tok_bpe_whole(w, at, len);
-        if (id >= 0) {
-            tok_emit(w, id);
-            return;
-        }
+    const struct tok *t = w->t;
+    if (!t->fuse_text) w->last = -1;
+    switch (t->algo) {
+    case TOK_WPM: tok_match_wpm(w, at, len); return;
+    case TOK_UGM: tok_match_ugm(w, at, len); return;
+    case TOK_RWKV: tok_match_rwkv(w, at, len); return;
+    case TOK_SPM:
+    case TOK_BPE: break;
     }
-    if (!merge_short(w, at, at + len)) merge_long(w, at, at + len);
+    int32_t id = t->algo == TOK_BPE ? tok_bpe_whole(w, at, len) : -1;
+    if (id >= 0)
+        tok_emit(w, id);
+    else if (!merge_short(w, at, at + len))
+        merge_long(w, at, at + len);
 }
 
 void tok_merge_word(struct tok_work *w, size_t at, size_t len)
 {
     if (w->failed || !len) return;
     if (!w->seen || len > SEEN_LEN) {
-        merge(w, at, len);
+        one_word(w, at, len);
         return;
     }
     str word = {w->base + at, len};
     struct tok_seen *s = &w->seen[tok_hash(word, w->t->index.seed) & w->seen_mask];
     if (s->len == len && memcmp(w->base + s->at, word.p, len) == 0) {
+        if (!s->count) return;
         if (!out_room(w, s->count)) return;
         for (uint32_t i = 0; i < s->count; i++)
             w->out[w->n + i] = w->out[s->ids + i];
         w->n += s->count;
+        w->last = w->out[w->n - 1];
         return;
     }
-    size_t from = w->n;
-    merge(w, at, len);
+    size_t from = w->n, unknown = w->unknown;
+    one_word(w, at, len);
+    if (w->unknown != unknown) return; /* depends on what stood before it */
     *s = (struct tok_seen){(uint32_t)at, (uint32_t)len, (uint32_t)from, (uint32_t)(w->n - from)};
+}
+
+void tok_split_text(struct tok_work *w, size_t at, size_t end)
+{
+    const struct tok_stage *stage = w->t->pre.stage;
+    size_t starts[TOK_STAGES_MAX], ends[TOK_STAGES_MAX];
+    unsigned depth = 0;
+    if (!stage[0].scan && !stage[0].split) {
+        tok_merge_word(w, at, end - at);
+        return;
+    }
+    starts[0] = at;
+    ends[0] = end;
+    while (at < end && !w->failed) {
+        const struct tok_stage *s = &stage[depth];
+        size_t to = s->split ? tok_split_next(w, depth, s->split, starts[depth], at, ends[depth])
+                             : s->scan(w->base, at, ends[depth], s->arg);
+        bool skip = to & TOK_SKIP;
+        to &= ~TOK_SKIP;
+        if (!skip && depth + 1 < TOK_STAGES_MAX && (s[1].scan || s[1].split)) {
+            depth++;
+            starts[depth] = at;
+            ends[depth] = to;
+            continue;
+        }
+        if (!skip) tok_merge_word(w, at, to - at);
+        at = to;
+        while (depth && at == ends[depth])
+            depth--;
+    }
 }

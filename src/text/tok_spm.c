@@ -5,8 +5,8 @@
  * bytes. Where no token of the vocabulary continues past a space that ends a word, nothing can join
  * across that place, so the text is cut there and words are merged one by one with the same result.
  *
- * It leaves out SentencePiece's own normalisation (NFKC, collapsing of spaces): the models that
- * carry this kind of vocabulary were converted without it.
+ * Vocabularies whose files carry SentencePiece's own normalisation have steps for tok_norm.c
+ * instead of what tok_spm_text() does.
  */
 #include "text/tok_int.h"
 
@@ -31,6 +31,10 @@ void tok_spm_emit(struct tok_work *w, const struct tok_sym *s)
     const struct tok *t = w->t;
     if (s->id >= 0) {
         tok_emit(w, s->id);
+        return;
+    }
+    if (t->fuse_unk) {
+        tok_emit_bytes(w, (str){w->base + s->at, s->len});
         return;
     }
     for (uint32_t i = 0; i < s->len; i++) {

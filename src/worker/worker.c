@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/opt.h"
 #include "base/os.h"
+#include "engine/load.h"
 #include "store/store.h"
 
 static const struct command {
@@ -45,6 +46,50 @@ enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_
         .isa = c->isa,
     };
     return ERR_OK;
+}
+
+enum err worker_chat(struct chat **out, const struct meta *m, const struct tok *t,
+                     struct err_info *e)
+{
+    buf bos = {.cap = KIB(1)}, eos = {.cap = KIB(1)};
+    enum err code;
+
+    if (tok_bos(t) >= 0) tok_piece(t, tok_bos(t), true, &bos);
+    if (tok_eos(t) >= 0) tok_piece(t, tok_eos(t), true, &eos);
+    code = chat_open(out, m->chat_template, buf_view(&bos), buf_view(&eos), e);
+    buf_fini(&bos);
+    buf_fini(&eos);
+    return code;
+}
+
+struct vetting {
+    const char *path;
+    const struct engine_conf *conf;
+    bool chat;
+};
+
+static enum err open_and_close(void *arg, struct err_info *e)
+{
+    const struct vetting *v = arg;
+    struct load l;
+    struct chat *chat;
+    enum err code = load_check(&l, v->path, v->conf, e);
+
+    if (code) return code;
+    if (v->chat && !(code = worker_chat(&chat, &l.meta, l.tok, e))) chat_close(chat);
+    load_close(&l);
+    return code;
+}
+
+enum err worker_vet(const char *path, const struct worker_conf *c, const struct engine_conf *conf,
+                    bool chat, struct err_info *e)
+{
+    struct vetting arg = {.path = path, .conf = conf, .chat = chat};
+    const struct vet v = {
+        .path = path, .mode = vet_mode(c->sandbox), .open = open_and_close, .arg = &arg};
+    enum err code = vet_run(&v, e);
+
+    return code && code != ERR_INVALID ? store_blame(path, e) : code;
 }
 
 enum err worker_resolve(const char *model, char *out, struct err_info *e)

@@ -11,6 +11,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "engine/engine.h"
+#include "text/chat.h"
+#include "worker/vet.h"
 
 struct worker_kind {
     const char *name;                      /* "llm-worker-rbee-cpu" */
@@ -23,7 +25,7 @@ int worker_main(const struct worker_kind *kind, int argc, char **argv);
 
 /* ---- options that every command shares ---- */
 struct worker_conf {
-    const char *model, *backend, *ktype, *vtype, *isa;
+    const char *model, *backend, *ktype, *vtype, *isa, *sandbox;
     int64_t threads, ctx, slots, batch, kv_budget;
 };
 /* Rows for a command's option table, with the given struct's member of type struct worker_conf. */
@@ -62,6 +64,19 @@ struct worker_conf {
          NULL,      0,                                                                             \
          0,         NULL,                                                                          \
          NULL,      "back end of this worker; the first of --capabilities is the default"},        \
+        {"sandbox",                                                                                \
+         0,                                                                                        \
+         OPT_ENUM,                                                                                 \
+         offsetof(T, member.sandbox),                                                              \
+         "MODE",                                                                                   \
+         "auto",                                                                                   \
+         VET_MODES,                                                                                \
+         0,                                                                                        \
+         0,                                                                                        \
+         "RBEE_SANDBOX",                                                                           \
+         NULL,                                                                                     \
+         "let a sandboxed process open the model first; require: refuse models where the system "  \
+         "allows no sandbox"},                                                                     \
     {                                                                                              \
         "isa", 0, OPT_ENUM, offsetof(T, member.isa), "NAME", NULL, "generic|avx2|avx512", 0, 0,    \
             NULL, NULL, "force an instruction set; the best one is chosen otherwise"               \
@@ -69,6 +84,14 @@ struct worker_conf {
 
 MUST_CHECK enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_conf *c,
                                        struct engine_conf *out, struct err_info *e);
+
+/* Has the model opened in the sandbox first, as --sandbox says; with its chat template, when the
+ * command is going to use it. Call it before any thread is started. */
+MUST_CHECK enum err worker_vet(const char *path, const struct worker_conf *c,
+                               const struct engine_conf *conf, bool chat, struct err_info *e);
+/* The chat template of a model, with the texts of its BOS and EOS. */
+MUST_CHECK enum err worker_chat(struct chat **out, const struct meta *m, const struct tok *t,
+                                struct err_info *e);
 
 /* The file that a MODEL argument means: a name or a path, as everywhere. `out` has STORE_PATH_MAX
  * bytes. */

@@ -248,6 +248,7 @@ static enum err run(const struct worker_kind *kind, const struct bench_opts *o, 
     need = (o->prompt > o->gen + 1 ? o->prompt : o->gen + 1) + 2;
     if (conf.n_ctx == 0) conf.n_ctx = (uint32_t)(need < 64 ? 64 : need);
     if (conf.n_slots == 0) conf.n_slots = (uint32_t)o->streams;
+    if ((code = worker_vet(o->model, &o->conf, &conf, false, e))) return code;
     res.threads = conf.n_threads ? conf.n_threads : (uint32_t)os_cpu_count();
     res.bandwidth = bandwidth_measure(res.threads);
     if ((code = engine_open(&r.en, o->model, &conf, e))) return code;

@@ -194,7 +194,8 @@ static enum err run(const struct worker_kind *kind, struct eval_opts *o, struct 
     /* Rows are asked for the whole sequence at once; a perplexity goes window by window. */
     if (out && conf.n_ctx == 0) conf.n_ctx = s.n;
     if (conf.max_out == 0) conf.max_out = 64;
-    if (!(code = engine_open(&en, o->model, &conf, e))) {
+    if (!(code = worker_vet(o->model, &o->conf, &conf, false, e)) &&
+        !(code = engine_open(&en, o->model, &conf, e))) {
         s.ids = ids;
         s.width = engine_width(en);
         code =

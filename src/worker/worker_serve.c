@@ -15,7 +15,7 @@
 #include "base/opt.h"
 #include "base/os.h"
 #include "net/address.h"
-#include "worker/reply.h"
+#include "worker/reply_vectors.h"
 #include "worker/worker.h"
 
 struct serve_opts {
@@ -87,6 +87,25 @@ static void h_completion(struct http_req *r, void *owner)
     reply_start(&((struct serve *)owner)->model, r, OPENAI_COMPLETION);
 }
 
+static void h_embeddings(struct http_req *r, void *owner)
+{
+    reply_vectors_start(&((struct serve *)owner)->model, r, VECTORS_EMBED);
+}
+
+static void h_rerank(struct http_req *r, void *owner)
+{
+    reply_vectors_start(&((struct serve *)owner)->model, r, VECTORS_RERANK);
+}
+
+static const char *task_of(const struct engine *en)
+{
+    switch (engine_want(en)) {
+    case ENGINE_HIDDEN: return "embeddings";
+    case ENGINE_SCORES: return "rerank";
+    default: return "text";
+    }
+}
+
 static void write_info(struct serve *s, buf *b)
 {
     const struct engine *en = host_engine(s->host);
@@ -106,6 +125,7 @@ static void write_info(struct serve *s, buf *b)
     jsonw_kc(&w, "backend", engine_describe(en));
     jsonw_kstr(&w, "architecture", m->arch);
     jsonw_kstr(&w, "quantization", m->file_type);
+    jsonw_kc(&w, "task", task_of(en));
     jsonw_kint(&w, "parameters", (int64_t)m->n_params);
     jsonw_kint(&w, "context", engine_n_ctx(en));
     jsonw_kint(&w, "slots", st.slots);
@@ -180,6 +200,8 @@ static const struct http_route routes[] = {
     {"GET", "/v1/info", 0, true, h_info},
     {"POST", "/v1/chat/completions", LIMIT_HTTP_BODY, false, h_chat},
     {"POST", "/v1/completions", LIMIT_HTTP_BODY, false, h_completion},
+    {"POST", "/v1/embeddings", LIMIT_HTTP_BODY, false, h_embeddings},
+    {"POST", "/v1/rerank", LIMIT_HTTP_BODY, false, h_rerank},
     {0},
 };
 
@@ -236,19 +258,14 @@ static enum err load(struct serve *s, struct err_info *e)
 {
     struct engine_conf conf;
     struct engine *en;
-    const struct tok *t;
     enum err code;
-    buf bos = {.cap = KIB(1)}, eos = {.cap = KIB(1)};
 
     if ((code = worker_conf_engine(s->kind, &s->o.conf, &conf, e))) return code;
     log_ev(LOG_MODEL_LOADING, "path", s->o.model);
-    if ((code = engine_open(&en, s->o.model, &conf, e))) return code;
-    t = engine_tok(en);
-    if (tok_bos(t) >= 0) tok_piece(t, tok_bos(t), true, &bos);
-    if (tok_eos(t) >= 0) tok_piece(t, tok_eos(t), true, &eos);
-    code = chat_open(&s->chat, engine_meta(en)->chat_template, buf_view(&bos), buf_view(&eos), e);
-    buf_fini(&bos);
-    buf_fini(&eos);
+    if ((code = worker_vet(s->o.model, &s->o.conf, &conf, true, e)) ||
+        (code = engine_open(&en, s->o.model, &conf, e)))
+        return code;
+    code = worker_chat(&s->chat, engine_meta(en), engine_tok(en), e);
     if (!code) code = host_open(&s->host, en, wake_loop, s, e);
     if (code) {
         engine_close(en);

@@ -15,7 +15,7 @@
 #define VOCAB  61
 #define N_SEQ  3
 #define BLOCKS 48
-#define BOUND  1e-12 /* rounding of float32 sums is 1e-14 or so */
+#define BOUND  1e-10 /* of one head of one row; rounding of float32 is 1e-14 to 1e-11 */
 
 static const char *const isas[] = {"generic", "avx2", "avx512"};
 static int n_isas;
@@ -177,13 +177,32 @@ static size_t row_at(uint32_t s, uint32_t pos)
     return n;
 }
 
+/* Of many heads some are enough. */
+static bool is_sampled(const struct shape *h, uint32_t head)
+{
+    return h->n_head <= 20 || head % 16 == 0 || head + 1 == h->n_head;
+}
+
 static void expect(struct attn_case *a, float *out)
 {
     const float *k = kept(a, a->ktype, a->k, a->h.k_dim), *v = kept(a, a->vtype, a->v, a->h.v_dim);
     for (uint32_t s = 0; s < N_SEQ; s++)
         for (uint32_t i = 0; i < lengths[s]; i++)
             for (uint32_t h = 0; h < a->h.n_head; h++, out += a->h.v_dim)
-                expect_head(a, k, v, s, i, h, out);
+                if (is_sampled(&a->h, h)) expect_head(a, k, v, s, i, h, out);
+}
+
+/* NMSE of the heads that were worked out. */
+static double error_of(const struct attn_case *a, const float *got, const float *want)
+{
+    double worst = 0, nmse;
+    size_t n = n_rows() * a->h.n_head;
+    for (size_t i = 0; i < n; i++, got += a->h.v_dim, want += a->h.v_dim) {
+        if (!is_sampled(&a->h, (uint32_t)(i % a->h.n_head))) continue;
+        nmse = opcase_nmse(got, want, a->h.v_dim);
+        if (nmse > worst) worst = nmse;
+    }
+    return worst;
 }
 
 /* ---- ways to compute the sequences ---- */
@@ -284,14 +303,18 @@ static void check_case(const struct shape *h, const struct trait *t, enum dtype 
     float *want = mem_need(n * 4), *got = mem_need(n * 4), *again = mem_need(n * 4);
     expect(&a, want);
     conf = conf_of(&a, NULL, 1);
-    bool ran = compute(&a, &ref_backend, &conf, &ways[t->all ? 0 : 2], got);
-    double nmse = opcase_nmse(got, want, n);
-    ok(ran && nmse <= BOUND, "%s, ref: NMSE %.2g", what, nmse);
+    bool ran = true;
+    double nmse;
+    if (h->n_head * h->k_dim < 4096) { /* it takes its time */
+        ran = compute(&a, &ref_backend, &conf, &ways[t->all ? 0 : 2], got);
+        nmse = error_of(&a, got, want);
+        ok(ran && nmse <= BOUND, "%s, ref: NMSE %.2g", what, nmse);
+    }
     for (int i = 0; i < n_isas; i++) {
         bool same = true;
         conf = conf_of(&a, isas[i], 1);
         ran = compute(&a, &cpu_backend, &conf, &ways[0], got);
-        nmse = opcase_nmse(got, want, n);
+        nmse = error_of(&a, got, want);
         ok(ran && nmse <= BOUND, "%s, %s: NMSE %.2g", what, isas[i], nmse);
         for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
             uint32_t threads = 1 + (uint32_t)(w + 1) % 3;
@@ -673,7 +696,7 @@ int main(void)
         {.name = "window, sinks, softcap", .window = 50, .sinks = true, .softcap = 5},
     };
     static const struct shape grouped = {12, 4, 32, 32}, small = {4, 2, 32, 64},
-                              mla = {66, 1, 576, 512};
+                              mla = {50, 1, 576, 512};
     static const struct trait window = {.name = "window of 90", .window = 90};
     n_isas = (int)mat_best_isa() + 1;
     test_open();

@@ -12,14 +12,7 @@
 #define F32_BOUND 1e-12 /* rounding of float32 sums is 1e-14 or so */
 #define LONGEST   512   /* positions of a sequence here */
 
-static const char *const isas[] = {"generic", "avx2", "avx512"};
-static const struct cpu_vec *const vecs[] = {
-    &cpu_generic,
-#if defined(__x86_64__)
-    &cpu_avx2,
-    &cpu_avx512,
-#endif
-};
+static const char *isas[MAT_ISA_COUNT];
 static int n_isas;
 
 static struct dev_conf conf_of(const char *isa, uint32_t n_threads)
@@ -341,9 +334,9 @@ static void test_acts(void)
         for (int a = 0; a < ACT_SWIGLU_CLAMPED; a++) {
             /* Left of 0 these are exponentials of something rounded: absolute there. */
             bool tail = a == ACT_NEG_EXP_DECAY || (a >= ACT_GELU_TANH && a <= ACT_GELU_QUICK);
-            test_act_digits(vecs[i], (enum plan_act)a, tail ? 0.1 : 1e-12);
+            test_act_digits(cpu_vec_of((enum mat_isa)i), (enum plan_act)a, tail ? 0.1 : 1e-12);
         }
-        test_act_ends(vecs[i]);
+        test_act_ends(cpu_vec_of((enum mat_isa)i));
     }
 }
 
@@ -993,6 +986,8 @@ int main(void)
 {
     static const enum op elements[] = {OP_ADD, OP_MUL, OP_SCALE, OP_SOFTCAP, OP_CLAMP};
     n_isas = (int)mat_best_isa() + 1;
+    for (int i = 0; i < n_isas; i++)
+        isas[i] = mat_isa_name((enum mat_isa)i);
     test_open();
     test_embed();
     test_rowadd(DTYPE_F32, true);

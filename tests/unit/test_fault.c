@@ -5,11 +5,14 @@
  */
 #include "tap.h"
 
+#include <dirent.h>
+
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "compute/cpu/cpu.h"
 #include "engine/engine.h"
+#include "engine/load.h"
 #include "model/gguf.h"
 #include "model/plan.h"
 #include "proto/openai.h"
@@ -183,6 +186,69 @@ static void every(enum err (*run)(struct err_info *e), const char *what)
     ok(false, "%s: more than %d allocations", what, RUNS_MAX);
 }
 
+/* ---- every kind of model that there is ---- */
+
+static const char *model_path;
+
+static enum err run_open(struct err_info *e)
+{
+    const struct engine_conf conf = {.backend = &cpu_backend, .n_threads = 1};
+    struct chat *c;
+    struct load l;
+    enum err code = load_check(&l, model_path, &conf, e);
+
+    if (code) return code;
+    if (!(code = chat_open(&c, l.meta.chat_template, S("<s>"), S("</s>"), e))) chat_close(c);
+    load_close(&l);
+    return code;
+}
+
+/* A file that opens gives ERR_NOMEM when any allocation fails; one that is refused may be refused
+ * all the same. False with *n at the allocation that did otherwise. */
+static bool holds(uint64_t *n, enum err want, struct err_info *e)
+{
+    for (*n = 1; *n < RUNS_MAX; ++*n) {
+        enum err code;
+
+        memset(e, 0, sizeof *e);
+        mem_fail_after(*n);
+        code = run_open(e);
+        if (mem_fail_after(0)) return code == want && *n > 1;
+        if ((code != ERR_NOMEM && (!want || code != want)) || !e->text[0]) return false;
+    }
+    return false;
+}
+
+static void every_model(const char *root, const char *what)
+{
+    DIR *d = root ? opendir(root) : NULL;
+    uint64_t n = 0, most = 0;
+    int files = 0, bad = 0;
+    struct dirent *x;
+    struct err_info e;
+
+    while (d && (x = readdir(d))) {
+        char path[2048];
+        struct stat st;
+
+        snprintf(path, sizeof path, "%s/%s/model.gguf", root, x->d_name);
+        if (x->d_name[0] == '.' || stat(path, &st)) continue;
+        model_path = path;
+        files++;
+        if (!holds(&n, run_open(&e), &e)) {
+            printf("#   %s: allocation %d: %s: %s\n", x->d_name, (int)n, err_name(e.code), e.text);
+            bad++;
+        }
+        most = n > most ? n : most;
+    }
+    if (d) closedir(d);
+    if (files)
+        ok(!bad, "%s: %d models, each allocation of opening them may fail, %d at most", what, files,
+           (int)most - 1);
+    else
+        skip(what);
+}
+
 int main(void)
 {
     struct err_info e;
@@ -203,6 +269,8 @@ int main(void)
     every(run_chat, "conversation to tokens");
     every(run_request, "request");
     every(run_engine, "engine");
+    every_model(RBEE_SOURCE_DIR "/tests/golden/families", "tests/golden/families");
+    every_model(tap_data("golden"), "golden");
     tok_close(tok);
     gguf_close(&file);
     arena_fini(&values);

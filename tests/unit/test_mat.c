@@ -1,4 +1,5 @@
-/* test_mat: every type, isa, shape and epilogue of mat against a double precision oracle.
+/* test_mat: every type, isa, shape and epilogue of mat against a double precision oracle, and
+ * mixtures of experts against a loop over their rows and slots.
  *
  * Weights are random blocks with sane scales, so no quantiser is needed. Two oracles: the exact
  * product of dequantised weights with activations that were rounded to int8 as mat.h promises
@@ -22,11 +23,21 @@ static const struct {
     enum act act;
     uint8_t half[4]; /* byte offsets of half floats in a block, plus one; 0 ends */
 } types[] = {
+    /* clang-format off */
     {DTYPE_F32, F32, {0}},           {DTYPE_F16, F32, {1}},        {DTYPE_BF16, F32, {0}},
     {DTYPE_Q4_0, PER_32, {1}},       {DTYPE_Q4_1, PER_32, {1, 3}}, {DTYPE_Q5_0, PER_32, {1}},
     {DTYPE_Q5_1, PER_32, {1, 3}},    {DTYPE_Q8_0, PER_32, {1}},    {DTYPE_IQ4_NL, PER_32, {1}},
+    {DTYPE_MXFP4, PER_32, {0}},
     {DTYPE_Q2_K, PER_256, {81, 83}}, {DTYPE_Q3_K, PER_256, {109}}, {DTYPE_Q4_K, PER_256, {1, 3}},
     {DTYPE_Q5_K, PER_256, {1, 3}},   {DTYPE_Q6_K, PER_256, {209}}, {DTYPE_IQ4_XS, PER_256, {1}},
+    /* expanded to float32 */
+    {DTYPE_F64, F32, {0}},           {DTYPE_Q8_1, F32, {1}},       {DTYPE_Q8_K, F32, {0}},
+    {DTYPE_IQ1_S, F32, {1}},         {DTYPE_IQ1_M, F32, {0}},      {DTYPE_IQ2_XXS, F32, {1}},
+    {DTYPE_IQ2_XS, F32, {1}},        {DTYPE_IQ2_S, F32, {1}},      {DTYPE_IQ3_XXS, F32, {1}},
+    {DTYPE_IQ3_S, F32, {1}},         {DTYPE_TQ1_0, F32, {53}},     {DTYPE_TQ2_0, F32, {65}},
+    {DTYPE_NVFP4, F32, {0}},         {DTYPE_Q1_0, F32, {1}},       {DTYPE_Q2_0, F32, {1}},
+    {DTYPE_F8_E4M3, F32, {0}},       {DTYPE_F8_E5M2, F32, {0}},
+    /* clang-format on */
 };
 #define N_TYPES (sizeof types / sizeof types[0])
 
@@ -71,21 +82,33 @@ static struct guarded guarded_new(size_t n)
     return g;
 }
 
+/* Makes what random bytes cannot be: scales that are neither halves nor any byte, plain floats. */
+static void sane_block(enum dtype t, uint8_t *p)
+{
+    float f = gauss();
+    double d = (double)f;
+    uint16_t h = dtype_f32_to_bf16(f);
+    switch (t) {
+    case DTYPE_F32: memcpy(p, &f, sizeof f); break;
+    case DTYPE_F64: memcpy(p, &d, sizeof d); break;
+    case DTYPE_BF16: memcpy(p, &h, sizeof h); break;
+    case DTYPE_Q8_K: memcpy(p, &f, sizeof f); break;
+    case DTYPE_MXFP4: p[0] = (uint8_t)(120 + rnd() % 8); break;
+    case DTYPE_IQ1_M: /* the top bits of four words: 1.0 */
+        for (int i = 0; i < 4; i++)
+            p[49 + 2 * i] = (uint8_t)((p[49 + 2 * i] & 15) | (0x3c00 >> (4 * i) & 15) << 4);
+        break;
+    case DTYPE_F8_E4M3: p[0] &= 0xf7; break;
+    case DTYPE_F8_E5M2: p[0] &= 0xbf; break;
+    default: break;
+    }
+}
+
 static void random_blocks(size_t type, uint8_t *p, size_t rows, size_t cols)
 {
     const struct dtype_info *t = dtype_info(types[type].t);
     size_t blocks = rows * cols / t->elems;
     for (size_t i = 0; i < blocks; i++, p += t->bytes) {
-        if (types[type].t == DTYPE_F32) {
-            float f = gauss();
-            memcpy(p, &f, sizeof f);
-            continue;
-        }
-        if (types[type].t == DTYPE_BF16) {
-            uint16_t h = dtype_f32_to_bf16(gauss());
-            memcpy(p, &h, sizeof h);
-            continue;
-        }
         for (size_t b = 0; b < t->bytes; b++)
             p[b] = (uint8_t)rnd();
         for (int h = 0; h < 4 && types[type].half[h]; h++) {
@@ -93,6 +116,7 @@ static void random_blocks(size_t type, uint8_t *p, size_t rows, size_t cols)
             uint16_t v = dtype_f32_to_f16(f);
             memcpy(p + types[type].half[h] - 1, &v, sizeof v);
         }
+        sane_block(types[type].t, p);
     }
 }
 
@@ -218,14 +242,16 @@ static void test_shapes(size_t type, enum mat_isa isa)
       b_shapes[] = {{32, 1}, {64, 5}, {96, 50}, {160, 33}, {352, 16}, {2048, 97}, {5632, 7}},
       f_shapes[] = {{1, 3}, {7, 17}, {33, 40}, {255, 16}, {640, 97}, {2048, 21}};
     static const uint8_t ns[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33};
-    bool f = types[type].act == F32, k = types[type].act == PER_256;
+    uint32_t elems = dtype_info(types[type].t)->elems;
+    bool f = elems == 1, k = elems == 256;
     size_t n_shapes = k ? sizeof k_shapes / 4 : f ? sizeof f_shapes / 4 : sizeof b_shapes / 4;
     double worst = 0, loose = 0;
     bool intact = true, equal = true;
     for (size_t s = 0; s < n_shapes; s++) {
         size_t cols = k ? k_shapes[s].cols : f ? f_shapes[s].cols : b_shapes[s].cols;
         size_t rows = k ? k_shapes[s].rows : f ? f_shapes[s].rows : b_shapes[s].rows;
-        for (size_t i = 0; i < sizeof ns; i++) {
+        bool expanded = types[type].act == F32 && types[type].t > DTYPE_F16 && cols > 2000;
+        for (size_t i = 0; i < sizeof ns && cols % elems == 0; i += expanded ? 4 : 1) {
             struct problem p = problem_new(type, rows, cols, ns[i]);
             float *y = mem_array(ns[i] * (rows + 3), sizeof(float));
             float *y1 = mem_array(ns[i] * (rows + 3), sizeof(float));
@@ -377,6 +403,163 @@ static void test_odd_activations(enum mat_isa isa)
     }
 }
 
+/* ---- experts ---- */
+
+struct expert_case {
+    enum dtype t;
+    uint32_t n, n_used, n_experts;
+    uint16_t rows, cols;
+    bool per_slot, parts, bias;
+    uint8_t load; /* 0: as it comes; 1: nearly all rows want the first ones; 2: no ids */
+};
+
+static const struct expert_case expert_cases[] = {
+    {DTYPE_Q4_K, 1, 4, 16, 70, 512, false, false, true, 0},
+    {DTYPE_Q4_K, 40, 2, 8, 33, 256, true, true, false, 1},
+    {DTYPE_Q8_0, 1, 1, 3, 5, 96, true, false, false, 0},
+    {DTYPE_Q8_0, 19, 6, 64, 40, 160, false, true, true, 0},
+    {DTYPE_MXFP4, 33, 4, 32, 37, 96, true, false, true, 1},
+    {DTYPE_IQ2_XS, 23, 2, 4, 31, 512, false, false, false, 1},
+    {DTYPE_NVFP4, 2, 8, 8, 64, 192, true, true, true, 2},
+    {DTYPE_F16, 30, 3, 5, 50, 77, false, false, true, 1},
+    {DTYPE_F32, 12, 7, 7, 17, 33, true, false, false, 2},
+    {DTYPE_F32, 1, 2, 300, 300, 130, false, false, false, 0},
+    {DTYPE_Q6_K, 600, 1, 2, 20, 256, false, false, false, 1},
+};
+
+struct experts {
+    struct mat_experts c;
+    const void *parts[300];
+    float *ids, *x, *xq, *w, *y;
+    struct guarded g;
+    uint64_t x_floats, y_floats;
+};
+
+/* y has room between the slots, and x, where each slot has its own. */
+static void experts_new(struct experts *e, const struct expert_case *k)
+{
+    size_t type = 0;
+    uint64_t row_bytes = 0, slots = (uint64_t)k->n * k->n_used;
+    while (types[type].t != k->t)
+        type++;
+    if (!dtype_row_bytes(k->t, k->cols, &row_bytes)) abort();
+    size_t rows = (size_t)k->rows * k->n_experts;
+    memset(e, 0, sizeof *e);
+    e->g = guarded_new(rows * row_bytes);
+    random_blocks(type, e->g.p, rows, k->cols);
+    e->c = (struct mat_experts){.dtype = k->t,
+                                .w = k->parts ? NULL : e->g.p,
+                                .parts = k->parts ? e->parts : NULL,
+                                .n_experts = k->n_experts,
+                                .rows = k->rows,
+                                .cols = k->cols,
+                                .n = k->n,
+                                .n_used = k->n_used,
+                                .x_slot = k->per_slot ? k->cols + 5u : 0,
+                                .y_slot = k->rows + 3u,
+                                .y_row = k->n_used * (k->rows + 3u) + 7u};
+    e->c.x_row = k->per_slot ? k->n_used * e->c.x_slot + 2 : k->cols + 1u;
+    e->x_floats = k->n * e->c.x_row;
+    e->y_floats = k->n * e->c.y_row;
+    e->ids = mem_array(slots, sizeof(float));
+    e->x = mem_array(e->x_floats, sizeof(float));
+    e->xq = mem_array(k->cols, sizeof(float));
+    e->w = mem_array(rows * k->cols, sizeof(float));
+    e->y = mem_array(e->y_floats, sizeof(float));
+    float *bias = mem_array(rows, sizeof(float));
+    if (!e->ids || !e->x || !e->xq || !e->w || !e->y || !bias) abort();
+    for (uint32_t i = 0; i < k->n_experts; i++) /* not in their order in memory */
+        e->parts[i] = e->g.p + (k->n_experts - 1 - i) * k->rows * row_bytes;
+    for (size_t i = 0; i < rows; i++) {
+        dtype_dequant(k->t, e->g.p + i * row_bytes, e->w + i * k->cols, k->cols);
+        bias[i] = gauss();
+    }
+    for (uint64_t i = 0; i < e->x_floats; i++)
+        e->x[i] = gauss();
+    for (uint64_t i = 0; i < slots; i++) { /* experts of a row differ, as a router's do */
+        uint32_t first = k->load == 1 && rnd() % 8 ? 0 : rnd() % k->n_experts;
+        uint32_t slot = (uint32_t)(i % k->n_used);
+        float before = slot ? e->ids[i - 1] : 0;
+        e->ids[i] = slot ? (float)(((uint32_t)before + 1) % k->n_experts) : (float)first;
+    }
+    e->c.ids = k->load == 2 ? NULL : e->ids;
+    e->c.bias = k->bias ? bias : NULL;
+    e->c.x = e->x;
+    e->c.y = e->y;
+    if (!k->bias) mem_free(bias);
+}
+
+static void experts_free(struct experts *e)
+{
+    munmap(e->g.base, e->g.bytes);
+    mem_free((void *)(uintptr_t)e->c.bias);
+    mem_free(e->ids);
+    mem_free(e->x);
+    mem_free(e->xq);
+    mem_free(e->w);
+    mem_free(e->y);
+}
+
+/* NMSE of y, and whether what lies between the results is untouched. */
+static double experts_error(struct experts *e, enum act act, bool *intact)
+{
+    const struct mat_experts *c = &e->c;
+    double num = 0, den = 1e-30;
+    for (uint64_t i = 0; i < c->n; i++)
+        for (uint32_t k = 0; k < c->n_used; k++) {
+            uint32_t id = c->ids ? (uint32_t)c->ids[i * c->n_used + k] : k;
+            uint32_t at = c->parts ? c->n_experts - 1 - id : id;
+            const float *x = c->x + i * c->x_row + k * c->x_slot;
+            float *y = c->y + i * c->y_row + k * c->y_slot;
+            memcpy(e->xq, x, c->cols * sizeof *x);
+            if (act != F32) round_activations(act, x, e->xq, c->cols);
+            for (uint64_t r = 0; r < c->rows; r++) {
+                const float *w = e->w + (at * c->rows + r) * c->cols;
+                double want = c->bias ? (double)c->bias[id * c->rows + r] : 0;
+                for (uint64_t j = 0; j < c->cols; j++) {
+                    double v = (double)w[j] * (double)e->xq[j];
+                    want += v;
+                    den += v * v;
+                }
+                num += (want - (double)y[r]) * (want - (double)y[r]);
+            }
+            for (uint64_t r = c->rows; r < c->y_slot; r++)
+                *intact = *intact && y[r] == 1234.5f;
+        }
+    return num / den;
+}
+
+static void test_experts(const struct expert_case *k, enum mat_isa isa)
+{
+    struct experts e;
+    experts_new(&e, k);
+    float *first = mem_array(e.y_floats, sizeof(float));
+    double worst = 0;
+    bool intact = true, equal = true;
+    if (!first) abort();
+    enum act act = F32;
+    for (size_t i = 0; i < N_TYPES; i++)
+        if (types[i].t == k->t) act = types[i].act;
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        size_t bytes = mat_experts_scratch_bytes(&e.c, threads);
+        struct guarded scratch = guarded_new(bytes);
+        e.c.scratch = scratch.p - (uintptr_t)scratch.p % 64;
+        for (uint64_t i = 0; i < e.y_floats; i++)
+            e.y[i] = 1234.5f;
+        mat_experts_run(pools[threads], isa, &e.c);
+        double error = experts_error(&e, act, &intact);
+        worst = error <= worst ? worst : error;
+        if (threads == 1) memcpy(first, e.y, e.y_floats * sizeof(float));
+        equal = equal && memcmp(first, e.y, e.y_floats * sizeof(float)) == 0;
+        munmap(scratch.base, scratch.bytes);
+    }
+    ok(worst <= 1e-10 && intact && equal,
+       "%s %s: %u of %u experts, %u rows: %.1e, nothing beside, bit equal for 1, 2 and 3 threads",
+       dtype_info(k->t)->name, mat_isa_name(isa), k->n_used, k->n_experts, k->n, worst);
+    mem_free(first);
+    experts_free(&e);
+}
+
 int main(void)
 {
     const char *only = getenv("RBEE_TEST_ISA");
@@ -387,7 +570,15 @@ int main(void)
             return 1;
         }
     }
-    ok(!mat_has(DTYPE_I32) && mat_has(DTYPE_Q4_K), "mat_has");
+    int listed = 0, runs = 0;
+    for (int t = 0; t < DTYPE_COUNT; t++) {
+        runs += mat_has((enum dtype)t);
+        if (mat_has((enum dtype)t) != (dtype_info((enum dtype)t)->dequant != NULL))
+            ok(false, "%s: mat runs what can be dequantised", dtype_info((enum dtype)t)->name);
+        for (size_t i = 0; i < N_TYPES; i++)
+            listed += types[i].t == (enum dtype)t;
+    }
+    ok(!mat_has(DTYPE_I32) && listed == runs && runs == N_TYPES, "every type that runs is tested");
     for (enum mat_isa isa = MAT_GENERIC; isa < MAT_ISA_COUNT; isa++) {
         if (isa > mat_best_isa()) {
             skip(mat_isa_name(isa));
@@ -403,6 +594,8 @@ int main(void)
         test_silu(isa, 4);
         test_silu(isa, 19);
         test_odd_activations(isa);
+        for (size_t i = 0; i < sizeof expert_cases / sizeof *expert_cases; i++)
+            test_experts(&expert_cases[i], isa);
     }
     for (uint32_t i = 1; i <= 3; i++)
         pool_free(pools[i]);

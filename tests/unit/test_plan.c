@@ -50,9 +50,8 @@ static bool no_f16_linear(enum op op, enum dtype w)
 
 static bool fits(int w, uint64_t rows, uint64_t cols)
 {
-    return w == PLAN_NO_TENSOR ||
-           (w >= 0 && (uint32_t)w < p.n_tensors && p.tensors[w].rows == rows &&
-            p.tensors[w].cols == cols);
+    return w == PLAN_NO_TENSOR || (w >= 0 && (uint32_t)w < p.n_tensors &&
+                                   p.tensors[w].rows == rows && p.tensors[w].cols == cols);
 }
 
 /* Every register is written before it is read and no wider than its allocation, every index is
@@ -63,8 +62,8 @@ static bool sound(void)
 
     for (uint32_t i = 0; i < p.n_steps; i++) {
         const struct plan_step *s = &p.steps[i];
-        bool product = plan_op_weights(s->op) == PLAN_W_MAT && s->op != OP_HEADLIN &&
-                       s->op != OP_EXPERT;
+        bool product =
+            plan_op_weights(s->op) == PLAN_W_MAT && s->op != OP_HEADLIN && s->op != OP_EXPERT;
 
         if (plan_reads(s) & ~written) return false;
         written |= plan_writes(s);
@@ -258,7 +257,8 @@ static void test_rope(void)
     for (int i = 0; i < 8; i++) {
         double keep = i >= 3 ? 0 : 1 - i / 3.0;
 
-        good = good && close_to((double)p.ropes[0].freq[i], freq(i) * keep + freq(i) / 4 * (1 - keep));
+        good =
+            good && close_to((double)p.ropes[0].freq[i], freq(i) * keep + freq(i) / 4 * (1 - keep));
     }
     ok(good, "fast pairs are kept, slow ones divided, with a ramp between");
     ok(close_to((double)p.ropes[0].mscale, 1 + 0.1 * log(4)), "q and k are lengthened");

@@ -17,6 +17,7 @@ INLINE void prefetch(const uint8_t *p, int bytes)
 
 struct type32 {
     unpack32_fn *unpack;
+    scale32_fn *scale;
     int bytes, off;
     bool mins;
 };
@@ -25,7 +26,7 @@ INLINE void step32(struct type32 t, const uint8_t *w, const struct mat_q32 *cons
                    uint64_t pair, int n_cols, __m256 *f)
 {
     __m256i lo, hi, one = _mm256_set1_epi16(1);
-    __m256 d = halves2(w, (size_t)t.bytes), m = t.mins ? halves2(w + 2, (size_t)t.bytes) : d;
+    __m256 d = t.scale(w), m = t.mins ? halves2(w + 2, (size_t)t.bytes) : d;
     uint64_t h = pair % 2;
     t.unpack(w, &lo, &hi);
     for (int c = 0; c < n_cols; c++) {
@@ -212,7 +213,8 @@ INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols
     {                                                                                              \
         BODY(a, T, 1, 8);                                                                          \
     }
-#define T32(NAME, off, mins) ((struct type32){unpack_##NAME, (int)BYTES_##NAME, off, mins})
+#define T32(NAME, off, mins)                                                                       \
+    ((struct type32){unpack_##NAME, scale_##NAME, (int)BYTES_##NAME, off, mins})
 #define T256(NAME, off, mins)                                                                      \
     ((struct type256){unpack_##NAME, scales_##NAME, (int)BYTES_##NAME, off, mins})
 #define TF(NAME)                    ((struct typef){load_##NAME, BYTES_##NAME})

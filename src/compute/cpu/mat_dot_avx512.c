@@ -22,6 +22,7 @@ INLINE void prefetch(const uint8_t *p, int bytes)
 
 struct type32 {
     unpack32_fn *unpack;
+    scale32_fn *scale;
     int bytes, off;
     bool mins;
 };
@@ -32,7 +33,7 @@ INLINE void step32(struct type32 t, const uint8_t *const w[], const struct mat_q
     __m512i lo[4], hi[4], off = _mm512_set1_epi32(t.off);
     __m512 d[4], m[4];
     MAT_ROWS(r, n_rows, {
-        d[r] = halves4(w[r], t.bytes, 0);
+        d[r] = t.scale(w[r]);
         m[r] = t.mins ? halves4(w[r], t.bytes, 2) : d[r];
         t.unpack(w[r], &lo[r], &hi[r]);
     });
@@ -227,7 +228,8 @@ INLINE void dotf(const struct mat_dot *a, struct typef t, int n_rows, int n_cols
     {                                                                                              \
         BODY(a, T, 1, 8);                                                                          \
     }
-#define T32(NAME, off, mins) ((struct type32){unpack_##NAME, (int)BYTES_##NAME, off, mins})
+#define T32(NAME, off, mins)                                                                       \
+    ((struct type32){unpack_##NAME, scale_##NAME, (int)BYTES_##NAME, off, mins})
 #define T256(NAME, off, mins)                                                                      \
     ((struct type256){unpack_##NAME, scales_##NAME, (int)BYTES_##NAME, off, mins})
 #define TF(NAME)                    ((struct typef){load_##NAME, BYTES_##NAME, 0, 0})

@@ -9,7 +9,7 @@
 /* ---- unpacking a row's chunk ---- */
 
 INLINE void piece32(const uint8_t *w, uint32_t n, struct mat_piece *o, unpack32_fn *unpack,
-                    int bytes, bool mins)
+                    scale32_fn *scale, int bytes, bool mins)
 {
     for (uint32_t i = 0; i < n; i += 64, w += 2 * bytes) {
         uint8_t last[2 * sizeof(struct block_q8_0)];
@@ -23,10 +23,11 @@ INLINE void piece32(const uint8_t *w, uint32_t n, struct mat_piece *o, unpack32_
         unpack(p, &lo, &hi);
         _mm256_storeu_si256((void *)(o->q + i), _mm256_permute2x128_si256(lo, hi, 0x20));
         _mm256_storeu_si256((void *)(o->q + i + 32), _mm256_permute2x128_si256(lo, hi, 0x31));
-        for (uint32_t b = 0; b < 2; b++) {
-            float *d = o->d + i / 16 + 2 * b, *m = o->m + i / 16 + 2 * b;
-            d[0] = d[1] = half(get16(p + b * (uint32_t)bytes));
-            if (mins) m[0] = m[1] = -half(get16(p + b * (uint32_t)bytes + 2));
+        __m256 d = _mm256_permutevar8x32_ps(scale(p), _mm256_setr_epi32(0, 0, 4, 4, 0, 0, 0, 0));
+        _mm_storeu_ps(o->d + i / 16, _mm256_castps256_ps128(d));
+        for (uint32_t b = 0; b < 2 && mins; b++) {
+            float *m = o->m + i / 16 + 2 * b;
+            m[0] = m[1] = -half(get16(p + b * (uint32_t)bytes + 2));
         }
     }
 }
@@ -189,6 +190,7 @@ static void gemm_f(const struct mat_gemm *g)
 #define SUMS_Q5_1   4
 #define SUMS_Q8_0   0
 #define SUMS_IQ4_NL 0
+#define SUMS_MXFP4  0
 #define SUMS_Q2_K   8
 #define SUMS_Q3_K   8
 #define SUMS_Q4_K   8
@@ -204,7 +206,7 @@ static void gemm_f(const struct mat_gemm *g)
 #define MAKE32(NAME, off, mins)                                                                    \
     static void piece_##NAME(const void *w, uint32_t n, void *o)                                   \
     {                                                                                              \
-        piece32(w, n, o, unpack_##NAME, (int)BYTES_##NAME, mins);                                  \
+        piece32(w, n, o, unpack_##NAME, scale_##NAME, (int)BYTES_##NAME, mins);                    \
     }                                                                                              \
     GEMM(NAME, false, mins, 32)
 #define MAKE256(NAME, off, mins, gran)                                                             \

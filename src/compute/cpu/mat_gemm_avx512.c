@@ -19,7 +19,7 @@ INLINE void prefetch(const uint8_t *p, int bytes)
 /* ---- unpacking a row's chunk ---- */
 
 INLINE void piece32(const uint8_t *w, uint32_t n, struct mat_piece *o, unpack32_fn *unpack,
-                    int bytes, bool mins)
+                    scale32_fn *scale, int bytes, bool mins)
 {
     __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
     __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
@@ -37,7 +37,7 @@ INLINE void piece32(const uint8_t *w, uint32_t n, struct mat_piece *o, unpack32_
         unpack(p, &lo, &hi);
         _mm512_storeu_si512(o->q + i, _mm512_permutex2var_epi64(lo, first, hi));
         _mm512_storeu_si512(o->q + i + 64, _mm512_permutex2var_epi64(lo, second, hi));
-        __m512 d = _mm512_permutexvar_ps(pick, halves4(p, bytes, 0));
+        __m512 d = _mm512_permutexvar_ps(pick, scale(p));
         _mm256_storeu_ps(o->d + i / 16, _mm512_castps512_ps256(d));
         if (mins) {
             __m512 m = _mm512_permutexvar_ps(pick, halves4(p, bytes, 2));
@@ -195,7 +195,7 @@ FORM(1, 1, 16)
 #define PIECE32(NAME, off, mins)                                                                   \
     static void piece_##NAME(const void *w, uint32_t n, void *o)                                   \
     {                                                                                              \
-        piece32(w, n, o, unpack_##NAME, (int)BYTES_##NAME, mins);                                  \
+        piece32(w, n, o, unpack_##NAME, scale_##NAME, (int)BYTES_##NAME, mins);                    \
     }
 #define PIECE256(NAME, off, mins, gran)                                                            \
     static void piece_##NAME(const void *w, uint32_t n, void *o)                                   \

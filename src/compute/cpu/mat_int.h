@@ -30,7 +30,8 @@
     X(Q5_0, 4, 0)                                                                                  \
     X(Q5_1, MAT_NO_OFF, 1)                                                                         \
     X(Q8_0, 7, 0)                                                                                  \
-    X(IQ4_NL, 7, 0)
+    X(IQ4_NL, 7, 0)                                                                                \
+    X(MXFP4, 7, 0)
 
 /* X(NAME, off, has m, values under one scale): 256 values a block, activations scaled per 256 */
 #define MAT_TYPES_Q256(X)                                                                          \
@@ -125,7 +126,7 @@ struct mat_strip {
 enum mat_finish { MAT_FIN_STORE, MAT_FIN_ADD, MAT_FIN_SILU_MUL };
 
 struct mat_isa_ops {
-    mat_dot_fn *const (*dots)[MAT_SHAPE_COUNT]; /* [DTYPE_COUNT] */
+    mat_dot_fn *const (*dots)[MAT_SHAPE_COUNT]; /* [DTYPE_COUNT]; only types of the lists above */
     const struct mat_strip *strips; /* [DTYPE_COUNT]; NULL: the direct form serves any n */
     /* One group: n <= 128 values, the rest of the group becomes zero. */
     void (*quant32)(const float *x, uint32_t n, struct mat_q32 *out);
@@ -172,8 +173,9 @@ extern const struct mat_strip mat_strips_avx512[DTYPE_COUNT];
         MAT_STEP(i, 7, n, __VA_ARGS__)                                                             \
     } while (0)
 
-/* The form of activations that weights of this type meet; MAT_ACT_NONE when there is no kernel. */
+/* The form of activations that weights of this type meet; MAT_ACT_NONE when it cannot be run. */
 enum mat_act mat_act_of(enum dtype t);
+const struct mat_isa_ops *mat_ops_of(enum mat_isa isa);
 /* Position of value e of block b within struct mat_q32.q. */
 static inline uint32_t mat_q32_at(uint32_t b, uint32_t e)
 {

@@ -89,9 +89,9 @@ INLINE void fifths2(const uint8_t *p, size_t stride, __m256i *lo, __m256i *hi)
     *hi = _mm256_or_si256(*hi, bits16(a >> 16 | (b & 0xffff0000u)));
 }
 
-INLINE __m256i iq4_levels(__m256i v)
+INLINE __m256i levels(const int8_t *table, __m256i v)
 {
-    __m128i t = _mm_loadu_si128((const void *)dtype_iq4_levels);
+    __m128i t = _mm_loadu_si128((const void *)table);
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), v);
 }
 
@@ -126,11 +126,44 @@ INLINE void unpack_Q8_0(const uint8_t *p, __m256i *lo, __m256i *hi)
 INLINE void unpack_IQ4_NL(const uint8_t *p, __m256i *lo, __m256i *hi)
 {
     nibbles2(p + 2, sizeof(struct block_iq4_nl), lo, hi);
-    *lo = iq4_levels(*lo);
-    *hi = iq4_levels(*hi);
+    *lo = levels(dtype_iq4_levels, *lo);
+    *hi = levels(dtype_iq4_levels, *hi);
+}
+
+INLINE void unpack_MXFP4(const uint8_t *p, __m256i *lo, __m256i *hi)
+{
+    nibbles2(p + 1, sizeof(struct block_mxfp4), lo, hi);
+    *lo = levels(dtype_e2m1_twice, *lo);
+    *hi = levels(dtype_e2m1_twice, *hi);
+}
+
+/* Scales of two blocks, each in four lanes. */
+#define SCALE_HALF(NAME, block)                                                                    \
+    INLINE __m256 scale_##NAME(const uint8_t *p)                                                   \
+    {                                                                                              \
+        return halves2(p, sizeof(struct block));                                                   \
+    }
+SCALE_HALF(Q4_0, block_q4_0)
+SCALE_HALF(Q4_1, block_q4_1)
+SCALE_HALF(Q5_0, block_q5_0)
+SCALE_HALF(Q5_1, block_q5_1)
+SCALE_HALF(Q8_0, block_q8_0)
+SCALE_HALF(IQ4_NL, block_iq4_nl)
+
+/* Half of 2^(e - 127), because the levels are doubled; subnormal below e = 2. */
+INLINE __m256 scale_MXFP4(const uint8_t *p)
+{
+    __m128i e = _mm_cvtsi32_si128(p[0] | p[sizeof(struct block_mxfp4)] << 8);
+    __m256i v = _mm256_permutevar8x32_epi32(_mm256_cvtepu8_epi32(e),
+                                            _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+    __m256i d = _mm256_slli_epi32(_mm256_sub_epi32(v, _mm256_set1_epi32(1)), 23);
+    __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), v);
+    return _mm256_castsi256_ps(
+        _mm256_blendv_epi8(d, tiny, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), v)));
 }
 
 typedef void unpack32_fn(const uint8_t *p, __m256i *lo, __m256i *hi);
+typedef __m256 scale32_fn(const uint8_t *p);
 
 /* ---- 256 values a block ---- */
 
@@ -259,7 +292,7 @@ INLINE __m256i unpack_IQ4_XS(const uint8_t *p, int i)
     const struct block_iq4_xs *b = (const void *)p;
     __m128i v = _mm_loadu_si128((const void *)(b->qs + i * 16));
     __m256i q = _mm256_inserti128_si256(_mm256_castsi128_si256(v), _mm_srli_epi16(v, 4), 1);
-    return iq4_levels(_mm256_and_si256(q, _mm256_set1_epi8(15)));
+    return levels(dtype_iq4_levels, _mm256_and_si256(q, _mm256_set1_epi8(15)));
 }
 
 typedef void scales_fn(const uint8_t *p, struct scales *o);
@@ -298,6 +331,7 @@ typedef __m256 load_fn(const uint8_t *p);
 #define BYTES_Q5_1   sizeof(struct block_q5_1)
 #define BYTES_Q8_0   sizeof(struct block_q8_0)
 #define BYTES_IQ4_NL sizeof(struct block_iq4_nl)
+#define BYTES_MXFP4  sizeof(struct block_mxfp4)
 #define BYTES_Q2_K   sizeof(struct block_q2_k)
 #define BYTES_Q3_K   sizeof(struct block_q3_k)
 #define BYTES_Q4_K   sizeof(struct block_q4_k)

@@ -82,9 +82,10 @@ INLINE void fifths4(const uint8_t *p, size_t stride, __m512i *lo, __m512i *hi)
     *hi = _mm512_mask_add_epi8(*hi, high, *hi, bit);
 }
 
-INLINE void iq4_levels(__m512i *lo, __m512i *hi)
+/* Codes of four bits to their levels, plus 128. */
+INLINE void levels(const int8_t *table, __m512i *lo, __m512i *hi)
 {
-    __m512i t = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)dtype_iq4_levels));
+    __m512i t = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)table));
     t = _mm512_xor_si512(t, _mm512_set1_epi8(-128));
     *lo = _mm512_shuffle_epi8(t, *lo);
     *hi = _mm512_shuffle_epi8(t, *hi);
@@ -122,10 +123,43 @@ INLINE void unpack_Q8_0(const uint8_t *p, __m512i *lo, __m512i *hi)
 INLINE void unpack_IQ4_NL(const uint8_t *p, __m512i *lo, __m512i *hi)
 {
     nibbles4(p + 2, sizeof(struct block_iq4_nl), lo, hi);
-    iq4_levels(lo, hi);
+    levels(dtype_iq4_levels, lo, hi);
+}
+
+INLINE void unpack_MXFP4(const uint8_t *p, __m512i *lo, __m512i *hi)
+{
+    nibbles4(p + 1, sizeof(struct block_mxfp4), lo, hi);
+    levels(dtype_e2m1_twice, lo, hi);
+}
+
+/* Scales of four blocks, each in four lanes. */
+#define SCALE_HALF(NAME, block)                                                                    \
+    INLINE __m512 scale_##NAME(const uint8_t *p)                                                   \
+    {                                                                                              \
+        return halves4(p, sizeof(struct block), 0);                                                \
+    }
+SCALE_HALF(Q4_0, block_q4_0)
+SCALE_HALF(Q4_1, block_q4_1)
+SCALE_HALF(Q5_0, block_q5_0)
+SCALE_HALF(Q5_1, block_q5_1)
+SCALE_HALF(Q8_0, block_q8_0)
+SCALE_HALF(IQ4_NL, block_iq4_nl)
+
+/* Half of 2^(e - 127), because the levels are doubled; subnormal below e = 2. */
+INLINE __m512 scale_MXFP4(const uint8_t *p)
+{
+    size_t n = sizeof(struct block_mxfp4);
+    uint32_t v = p[0] | (uint32_t)p[n] << 8 | (uint32_t)p[2 * n] << 16 | (uint32_t)p[3 * n] << 24;
+    __m128i e = _mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)v));
+    __m128i d = _mm_slli_epi32(_mm_sub_epi32(e, _mm_set1_epi32(1)), 23);
+    d = _mm_mask_sllv_epi32(d, _mm_cmplt_epi32_mask(e, _mm_set1_epi32(2)),
+                            _mm_set1_epi32(0x00200000), e);
+    __m512i four = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return _mm512_castsi512_ps(_mm512_permutexvar_epi32(four, _mm512_castsi128_si512(d)));
 }
 
 typedef void unpack32_fn(const uint8_t *p, __m512i *lo, __m512i *hi);
+typedef __m512 scale32_fn(const uint8_t *p);
 
 /* ---- 256 values a block ---- */
 
@@ -282,7 +316,7 @@ INLINE __m512i unpack_IQ4_XS(const uint8_t *p, int i)
     v = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 1, 0, 1, 2, 3, 2, 3), v);
     v = _mm512_srlv_epi64(v, _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4));
     __m512i hi = v = _mm512_and_si512(v, _mm512_set1_epi8(15));
-    iq4_levels(&v, &hi);
+    levels(dtype_iq4_levels, &v, &hi);
     return v;
 }
 
@@ -315,6 +349,7 @@ typedef __m512 load_fn(const uint8_t *p, __mmask16 m);
 #define BYTES_Q5_1   sizeof(struct block_q5_1)
 #define BYTES_Q8_0   sizeof(struct block_q8_0)
 #define BYTES_IQ4_NL sizeof(struct block_iq4_nl)
+#define BYTES_MXFP4  sizeof(struct block_mxfp4)
 #define BYTES_Q2_K   sizeof(struct block_q2_k)
 #define BYTES_Q3_K   sizeof(struct block_q3_k)
 #define BYTES_Q4_K   sizeof(struct block_q4_k)

@@ -1,0 +1,37 @@
+/* hf: a Hugging Face directory, presented as a GGUF file.
+ *
+ * GGUF's keys and tensor names are the one normal form of a model here. hf_open() reads config.json
+ * and the SafeTensors files beside it and fills a struct gguf: keys as llama.cpp's converter names
+ * them, tensors under GGUF names that point into the mapped files. Everything above (meta, plan,
+ * binder) works on that struct and does not know where a model came from.
+ *
+ * Values stay where they lie. Copies, owned by the struct, are made of what GGUF stores
+ * differently: norms stored minus one, fused rows in another order, transposed matrices, scaled
+ * 8-bit floats. Rows of q and k are not reordered: where GGUF rotates neighbouring pairs and the
+ * directory halves, the key "rbee.rope.halves" is true instead. Experts stored one by one are
+ * tensors with `parts`.
+ *
+ * Keys that no GGUF file has, for the reader of keys: "rbee.rope.halves" (bool, see above),
+ * "rbee.hidden_act" (string, the activation as config.json names it) and
+ * "{arch}.rope.scaling.type" = "dynamic" (with factor and original_context_length).
+ */
+#ifndef MODEL_HF_H
+#define MODEL_HF_H
+
+#include "model/gguf.h"
+
+/* True when `path` is a directory that holds config.json. */
+bool hf_is_dir(const char *path);
+
+/* Opens a directory; gguf_close() releases it. Errors name the directory and the fault:
+ * ERR_UNSUPPORTED for an architecture, a quantisation or a type by its name, ERR_FORMAT for files
+ * that contradict each other or config.json. */
+MUST_CHECK enum err hf_open(struct gguf *g, const char *dir, struct err_info *e);
+
+/* The keys of a config.json alone, without tensors; gguf_close() releases them. */
+MUST_CHECK enum err hf_parse_config(struct gguf *g, str config, struct err_info *e);
+
+/* The GGUF architecture for a class of config.json's "architectures"; NULL when there is none. */
+const char *hf_arch_of(str class_name);
+
+#endif
