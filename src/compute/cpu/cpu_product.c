@@ -1,36 +1,61 @@
 /* cpu_product: the ops of the CPU back end that go through mat: products with matrices.
  *
- * mat shares the rows of a matrix among the threads; here steps are turned into its calls. A GLU
+ * mat shares the rows of matrices among the threads; here steps are turned into its calls. A GLU
  * that mat does not fuse has its second product in scratch and is multiplied afterwards.
  */
 #include "compute/cpu/cpu_int.h"
 
 /* ---- scratch ---- */
 
-static bool is_linear(enum op op)
+/* The call of an EXPERT or HEADLIN, but for where its data lie. */
+static struct mat_experts slots_of(const struct plan *p, const struct plan_step *s, uint64_t n)
 {
-    return op == OP_LINEAR || op == OP_LINEAR2 || op == OP_LINEAR3 || op == OP_LINEAR_ADD ||
-           op == OP_LINEAR_GLU;
+    const struct plan_tensor *t = &p->tensors[s->w];
+    bool heads = s->op == OP_HEADLIN;
+    uint32_t n_experts = heads ? s->n_head : t->n_parts;
+    struct mat_experts c = {.dtype = t->dtype,
+                            .n_experts = n_experts,
+                            .rows = t->rows / n_experts,
+                            .cols = t->cols,
+                            .n = n,
+                            .n_used = heads ? n_experts : s->u.route.n_used,
+                            .x_row = s->n_src,
+                            .y_row = s->n};
+    if (heads) {
+        c.x_slot = s->u.headlin.in_stride;
+        c.y_slot = s->u.headlin.out_stride;
+    } else {
+        c.x_slot = s->n_src == t->cols ? 0 : t->cols; /* one input a row, or one a slot */
+        c.y_slot = c.rows;
+        c.y_row = c.n_used * c.rows;
+    }
+    return c;
 }
 
 void cpu_product_measure(struct cpu_layout *l, const struct plan *p, const struct dev_conf *c)
 {
-    uint64_t cols = 1, rows = 1, glu = 0;
+    uint64_t cols = 1, rows = 1, glu = 0, scratch = 0;
+    uint64_t n = c->max_batch > c->max_out ? c->max_batch : c->max_out;
     for (uint32_t i = 0; i < p->n_steps; i++) {
         const struct plan_step *s = &p->steps[i];
-        if (plan_op_weights(s->op) != PLAN_W_MAT) continue;
         int t[3] = {s->w, s->w2, s->w3};
+        if (plan_op_weights(s->op) != PLAN_W_MAT) continue;
+        if (s->op == OP_EXPERT || s->op == OP_HEADLIN) {
+            struct mat_experts call = slots_of(p, s, n);
+            uint64_t bytes = mat_experts_scratch_bytes(&call, c->n_threads);
+            if (scratch < bytes) scratch = bytes;
+            continue;
+        }
         for (int k = 0; k < 3; k++) {
             if (t[k] == PLAN_NO_TENSOR) continue;
             if (cols < p->tensors[t[k]].cols) cols = p->tensors[t[k]].cols;
             if (rows < p->tensors[t[k]].rows) rows = p->tensors[t[k]].rows;
         }
         if (s->op == OP_LINEAR_GLU && s->act != ACT_SILU && glu < s->n) glu = s->n;
-        if (!is_linear(s->op) && glu < p->tensors[s->w].cols) glu = p->tensors[s->w].cols;
     }
-    uint64_t n = c->max_batch > c->max_out ? c->max_batch : c->max_out;
+    uint64_t bytes = mat_scratch_bytes(n, cols, rows, c->n_threads);
     l->glu = cpu_place(l, cpu_mul(cpu_mul(n, glu), sizeof(float)));
-    l->mat = cpu_place(l, mat_scratch_bytes(n, cols, rows, c->n_threads));
+    l->mat = cpu_place(l, scratch < bytes ? bytes : scratch);
 }
 
 /* ---- one matrix for all rows ---- */
@@ -112,54 +137,25 @@ void cpu_op_linear_glu(struct dev *d, const struct plan_step *s, const struct ba
 
 /* ---- a matrix for each slot ---- */
 
-/* Matrix e of a tensor that has several. */
-static const void *matrix(const struct dev *d, int w, uint32_t e)
+static void slots(struct dev *d, const struct plan_step *s, const struct batch *b, const float *ids)
 {
-    const struct plan_tensor *t = &d->plan->tensors[w];
-    const struct dtype_info *type = dtype_info(t->dtype);
-    uint64_t bytes = t->rows / t->n_parts * (t->cols / type->elems * type->bytes);
-    if (d->w[w].parts) return d->w[w].parts[e];
-    return (const char *)d->w[w].data + e * bytes;
+    struct mat_experts c = slots_of(d->plan, s, cpu_rows(d, s, b));
+    c.w = d->w[s->w].data;
+    c.parts = d->w[s->w].parts;
+    c.bias = cpu_small(d, s->b);
+    c.ids = ids;
+    c.x = d->reg[s->src];
+    c.y = d->reg[s->dst];
+    c.scratch = d->mat;
+    if (c.n > 0) mat_experts_run(d->pool, d->isa, &c);
 }
 
 void cpu_op_headlin(struct dev *d, const struct plan_step *s, const struct batch *b)
 {
-    const struct plan_tensor *t = &d->plan->tensors[s->w];
-    uint64_t n = cpu_rows(d, s, b);
-    for (uint32_t h = 0; h < s->n_head && n > 0; h++) {
-        struct mat_call c = {.x = d->glu, .n = n, .cols = t->cols, .n_w = 1, .scratch = d->mat};
-        for (uint64_t i = 0; i < n; i++)
-            d->vec->scale(d->glu + i * t->cols,
-                          d->reg[s->src] + i * s->n_src + (uint64_t)h * s->u.headlin.in_stride, 1,
-                          t->cols);
-        c.w[0] = (struct mat_weight){.dtype = t->dtype,
-                                     .w = matrix(d, s->w, h),
-                                     .rows = t->rows / s->n_head,
-                                     .y = d->reg[s->dst] + (uint64_t)h * s->u.headlin.out_stride,
-                                     .y_stride = s->n};
-        mat_run(d->pool, d->isa, &c);
-    }
+    slots(d, s, b, NULL);
 }
 
 void cpu_op_expert(struct dev *d, const struct plan_step *s, const struct batch *b)
 {
-    const struct plan_tensor *t = &d->plan->tensors[s->w];
-    uint64_t n = cpu_rows(d, s, b), rows = t->rows / t->n_parts;
-    uint32_t n_used = s->u.route.n_used;
-    const float *bias = cpu_small(d, s->b);
-    for (uint64_t i = 0; i < n * n_used; i++) {
-        uint32_t e = (uint32_t)d->reg[s->src2][i];
-        struct mat_call c = {.x = d->reg[s->src] + (s->n_src == t->cols ? i / n_used : i) * t->cols,
-                             .n = 1,
-                             .cols = t->cols,
-                             .n_w = 1,
-                             .scratch = d->mat};
-        c.w[0] = (struct mat_weight){.dtype = t->dtype,
-                                     .w = matrix(d, s->w, e),
-                                     .rows = rows,
-                                     .bias = bias ? bias + e * rows : NULL,
-                                     .y = d->reg[s->dst] + i * rows,
-                                     .y_stride = rows};
-        mat_run(d->pool, d->isa, &c);
-    }
+    slots(d, s, b, d->reg[s->src2]);
 }
