@@ -212,21 +212,23 @@ static enum err bind_columns(const struct plan_tensor *t, const struct gguf_tens
     return ERR_OK;
 }
 
-/* Rows first.. of each of the matrices, which lie one after the other with all their rows. */
+/* Rows first.. of each of the matrices, which lie one after the other with all their rows, or apart
+ * from each other. */
 static enum err bind_rows(struct load *l, const struct plan_tensor *t, const struct gguf_tensor *g,
                           struct dev_weight *w, struct err_info *e)
 {
     uint64_t n = t->n_parts ? t->n_parts : 1, rows = t->rows / n, row;
     if (!dtype_row_bytes(t->dtype, t->cols, &row) || row == 0) return ERR_FORMAT;
     uint64_t have = g->bytes / n / row; /* of one matrix */
-    if (t->first > have || rows > have - t->first) return ERR_FORMAT;
-    w->data = g->data + t->first * row;
-    if (n == 1 || rows == have) return ERR_OK;
+    if (t->first > have || rows > have - t->first || (g->parts && n != g->dim[2]))
+        return ERR_FORMAT;
+    w->data = (g->parts ? g->parts[0] : g->data) + t->first * row;
+    if (n == 1 || (rows == have && !g->parts)) return ERR_OK;
     const void **parts = ARENA_NEW(&l->arena, const void *, n);
     if (!parts)
         return ERR_FAIL(e, NOMEM, "no memory for a table of %llu matrices", (unsigned long long)n);
     for (uint64_t i = 0; i < n; i++)
-        parts[i] = g->data + (i * have + t->first) * row;
+        parts[i] = (g->parts ? g->parts[i] : g->data + i * have * row) + t->first * row;
     *w = (struct dev_weight){.parts = parts};
     return ERR_OK;
 }
@@ -237,7 +239,7 @@ static enum err bind_tensor(struct load *l, const struct plan_tensor *t, struct 
 {
     const struct gguf_tensor *g = &l->gguf.tensors[t->file];
     ASSERT(t->file < l->gguf.n_tensors && g->dtype == t->dtype);
-    if (!g->data) return ERR_FORMAT;
+    if (!g->data && !g->parts) return ERR_FORMAT;
     bool vector = g->dim[1] * g->dim[2] * g->dim[3] == 1;
     return vector ? bind_columns(t, g, w, e) : bind_rows(l, t, g, w, e);
 }
@@ -275,7 +277,10 @@ static struct need needs(const struct load *l, const struct engine_conf *c, load
     n.kv = kv_bytes_of(l, c, n.n_blocks);
     n.compute = (dev > n.kv ? dev - n.kv : 0) + extra(c, n.n_blocks, l->plan.width[l->plan.out]);
     /* Copies are in memory already and no longer among what is available. */
-    n.total = l->weight_bytes + n.kv + n.compute;
+    /* Copies of weights are in memory already. */
+    uint64_t mapped =
+        l->weight_bytes > l->gguf.copied_bytes ? l->weight_bytes - l->gguf.copied_bytes : 0;
+    n.total = mapped + n.kv + n.compute;
     n.total -= l->gguf.copied_bytes < l->weight_bytes ? l->gguf.copied_bytes : l->weight_bytes;
     return n;
 }
