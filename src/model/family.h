@@ -64,6 +64,7 @@ enum {
     FAMILY_FIRST_BARE = 1 << 22,      /* the first layer's attention reads x as it is */
     FAMILY_YARN_LOG_TENTH = 1 << 23,  /* yarn_log_multiplier comes multiplied by 0.1 */
     FAMILY_OUT_NORM_FFN = 1 << 20,    /* attn_output_norm is the feed-forward block's input norm */
+    FAMILY_GATED_Q = 1 << 25,         /* the query product holds a gate for each head as well */
     FAMILY_V_NORM = 1 << 24,          /* values are normalised head by head, without a weight */
     FAMILY_BAICHUAN = 1 << 17,        /* the number of layers decides between RoPE and ALiBi */
 };

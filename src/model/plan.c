@@ -181,6 +181,8 @@ static const struct mixer {
     {SLOT_SHORTCONV_IN, plan_shortconv},
     {SLOT_ATTN_KV_A_MQA, plan_latent_attention},
     {SLOT_ATTN_OUTPUT, plan_attention},
+    {SLOT_ATTN_QKV, plan_attention},
+    {SLOT_ATTN_Q, plan_attention},
 };
 
 /* Attention and a state space side by side on the same input. */
@@ -206,7 +208,12 @@ static block_fn *mixer_of(const struct builder *b)
 
 static bool has_ffn(const struct builder *b)
 {
-    return plan_peek(b, SLOT_FFN_UP, NULL) || plan_peek(b, SLOT_FFN_GATE_INP, NULL);
+    static const enum slot any[] = {SLOT_FFN_UP, SLOT_FFN_GATE_INP, SLOT_FFN_DOWN, SLOT_FFN_GATE,
+                                    SLOT_FFN_NORM};
+
+    for (size_t i = 0; i < sizeof any / sizeof *any; i++)
+        if (plan_peek(b, any[i], NULL)) return true;
+    return false;
 }
 
 /* x = x + d, at the scale of the model, normalised first if the file has a norm for it, or after.

@@ -142,12 +142,10 @@ static enum err queries_keys_values(struct builder *b, enum plan_reg in, bool *g
     const struct meta_layer *l = plan_layer(b);
     uint32_t q = l->n_head * l->head_dim, k = l->n_head_kv * l->head_dim;
     uint32_t v = l->n_head_kv * l->head_dim_v;
-    struct plan_tensor t;
     enum err r;
 
-    *gated = false;
+    *gated = b->m->family->flags & FAMILY_GATED_Q;
     if (plan_peek(b, SLOT_ATTN_QKV, NULL)) return fused(b, in, q, k, v);
-    *gated = plan_peek(b, SLOT_ATTN_Q, &t) && t.rows == 2 * (uint64_t)q;
     r = *gated ? gated_queries(b, in, q)
                : plan_linear(b, SLOT_ATTN_Q, SLOT_ATTN_Q_BIAS, REG_Q, in, q);
     if (r) return r;

@@ -109,6 +109,10 @@ enum err plan_find_vec(struct builder *b, enum slot slot, uint64_t n, int *out)
         return ERR_FAIL(b->e, FORMAT, "tensor '%s' has %llu values, but %llu are needed",
                         full_name(b, slot).text, (unsigned long long)(t->rows * t->cols),
                         (unsigned long long)n);
+    if (dtype_info(t->dtype)->elems != 1)
+        return ERR_FAIL(b->e, UNSUPPORTED,
+                        "tensor '%s' is %s; norms, biases and the like must be plain numbers",
+                        full_name(b, slot).text, dtype_info(t->dtype)->name);
     return ERR_OK;
 }
 

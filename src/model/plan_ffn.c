@@ -253,5 +253,10 @@ enum err plan_mixture_beside(struct builder *b)
 enum err plan_feed_forward(struct builder *b, enum plan_reg in)
 {
     if (plan_peek(b, SLOT_FFN_GATE_INP, NULL)) return mixture(b, in);
+    if (plan_layer(b)->n_ff == 0)
+        return ERR_FAIL(
+            b->e, FORMAT,
+            "blk.%d has a feed-forward block, but the key '%s.feed_forward_length' is 0", b->layer,
+            b->m->family->name);
     return dense(b, &ordinary, REG_D, in, plan_layer(b)->n_ff);
 }

@@ -183,10 +183,12 @@ static void delta_heads(struct builder *b, enum plan_reg dst, enum plan_reg src,
 {
     uint32_t per = z->v_heads / z->k_heads, n = z->v_heads * z->dim;
     bool tiled = b->m->family->flags & FAMILY_DELTA_TILED;
-    struct plan_step *s = plan_emit(b, OP_L2NORM, src, b->n[src], src);
+    struct plan_step *s = plan_emit(b, OP_RMSNORM, src, b->n[src], src);
 
+    /* x / sqrt(x . x + eps), from the root of the mean */
     s->group = z->dim;
-    s->eps = b->m->norm_eps;
+    s->eps = b->m->norm_eps / (float)z->dim;
+    plan_emit(b, OP_SCALE, src, b->n[src], src)->scale = 1.0f / sqrtf((float)z->dim);
     for (uint32_t i = 0; i < per; i++) {
         s = plan_cols(b, dst, n, src, z->k_heads, z->dim);
         s->u.cols.onto = i > 0;

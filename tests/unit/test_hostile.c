@@ -416,7 +416,7 @@ static const struct fault faults[] = {
     {"layers as text", "llama.block_count", IS_TEXT, 0, "2", NULL, false},
     {"layers as a fraction", "llama.block_count", IS_F32, 2.5, NULL, NULL, false},
     {"no layer count", "llama.block_count", LACKS, 0, NULL, NULL, false},
-    {"0 heads", "llama.attention.head_count", IS, 0, NULL, NULL, false},
+    {"0 heads", "llama.attention.head_count", IS, 0, NULL, "no key heads", false},
     {"2^32 - 1 heads", "llama.attention.head_count", IS, 4294967295.0, NULL, NULL, false},
     {"5 heads", "llama.attention.head_count", IS, 5, NULL, "", false},
     {"8 heads of four", "llama.attention.head_count", IS, 8, NULL, "", false},

@@ -356,7 +356,7 @@ static void test_golden(void)
         gguf_close(&g);
     }
     closedir(d);
-    ok(good > 0 && refusals > 0, "golden: %d files compile, %d are refused by name", good,
+    ok(good > 90 && refusals == 0, "golden: %d files compile, %d are refused by name", good,
        refusals);
 }
 
