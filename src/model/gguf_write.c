@@ -151,8 +151,11 @@ enum err gguf_write_header(const struct gguf_write *w, buf *out, struct err_info
     buf_str(out, buf_view(&w->kv));
     buf_str(out, buf_view(&w->dir));
     buf_put(out, zeros, (size_t)(aligned(w, out->n) - out->n));
+    if (w->kv.no_memory || w->dir.no_memory || out->no_memory)
+        return ERR_FAIL(e, NOMEM, "no memory for the GGUF header");
     if (w->kv.failed || w->dir.failed || out->failed)
-        return ERR_FAIL(e, LIMIT, "the GGUF header is too large, or there is no memory for it");
+        return ERR_FAIL(e, LIMIT, "the GGUF header is larger than %zu MiB, the limit",
+                        LIMIT_GGUF_HEADER >> 20);
     return ERR_OK;
 }
 

@@ -62,9 +62,27 @@ void tok_close(struct tok *t)
 
 /* ---- text to tokens ---- */
 
-static bool is_blank(char c)
+/* The end of the white space at s[at]. */
+static size_t after_blanks(str s, size_t at)
 {
-    return c == ' ' || (c >= '\t' && c <= '\r');
+    for (size_t next = at; next < s.n; at = next) {
+        uint32_t cp = utf8_next(s, &next);
+        if (cp == UTF8_BAD || tok_cat(cp) != TOK_CAT_SPACE) break;
+    }
+    return at;
+}
+
+/* The beginning of the white space that ends at s[end], no further back than `from`. */
+static size_t before_blanks(str s, size_t from, size_t end)
+{
+    while (end > from) {
+        size_t at = end - 1;
+        while (at > from && ((uint8_t)s.p[at] & 0xC0) == 0x80)
+            at--;
+        if (after_blanks((str){s.p, end}, at) != end) break;
+        end = at;
+    }
+    return end;
 }
 
 static void encode_plain(struct tok_work *w, str text, size_t from, size_t to)
@@ -124,16 +142,11 @@ static void encode_text(struct tok_work *w, str text, bool control)
             i++;
             continue;
         }
-        size_t to = i;
-        if (t->attr[s->id] & TOK_ATTR_LSTRIP)
-            while (to > from && is_blank(text.p[to - 1]))
-                to--;
-        encode_plain(w, text, from, to);
+        bool left = t->attr[s->id] & TOK_ATTR_LSTRIP;
+        encode_plain(w, text, from, left ? before_blanks(text, from, i) : i);
         tok_emit(w, s->id);
         i += s->text.n;
-        if (t->attr[s->id] & TOK_ATTR_RSTRIP)
-            while (i < text.n && is_blank(text.p[i]))
-                i++;
+        if (t->attr[s->id] & TOK_ATTR_RSTRIP) i = after_blanks(text, i);
         from = i;
     }
     encode_plain(w, text, from, text.n);

@@ -37,6 +37,13 @@ MUST_CHECK enum err tok_open_spec(struct tok **out, const struct tok_spec *spec,
                                   struct err_info *e);
 void tok_close(struct tok *t);
 
+struct gguf_write;
+/* The keys tokenizer.ggml.* of this vocabulary, padded with unused tokens to n_vocab, the rows of
+ * the embedding. ERR_UNSUPPORTED when GGUF has no form for it: a way to cut words without a name
+ * there, or ranks without merges. */
+MUST_CHECK enum err tok_export(const struct tok *t, uint32_t n_vocab, struct gguf_write *w,
+                               struct err_info *e);
+
 /* ---- use ---- */
 /* Ids into the arena: *out [*n]. Fails only without memory or beyond the arena's cap. */
 MUST_CHECK enum err tok_encode(const struct tok *t, struct arena *a, str text, unsigned flags,

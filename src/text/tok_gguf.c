@@ -182,10 +182,9 @@ static enum err open_bpe(struct tok_spec *s, const struct gguf *g, str model, st
     if (s->n_merges > LIMIT_VOCAB)
         return ERR_FAIL(e, LIMIT, PREFIX "merges has %zu entries, the limit is %u", s->n_merges,
                         LIMIT_VOCAB);
-    if (s->pre.raw && !str_eq(pre, S("whitespace"))) {
+    s->byte_fallback = s->pre.raw;
+    if (s->pre.raw && !str_eq(pre, S("whitespace")))
         s->norm[s->n_norm++] = (struct tok_norm){.op = TOK_NORM_SPACES, .flags = TOK_SPACES_ESCAPE};
-        s->byte_fallback = true;
-    }
     bool lower = false;
     rc = gguf_get_bool(g, PREFIX "normalizer.lowercase", &lower, e);
     if (str_eq(model, S("whitespace")) && lower)

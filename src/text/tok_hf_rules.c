@@ -5,7 +5,8 @@
  * facts are read, since decoding follows from the kind: whether the vocabulary is byte-level, and
  * whether the first space is taken off. What is unknown is refused by name.
  *
- * It leaves out one thing: steps after ByteLevel see bytes there, not their spelling as letters.
+ * Steps after ByteLevel see bytes here, not their spelling as letters, which makes a difference to
+ * Digits only; other classes of characters behind ByteLevel are refused.
  */
 #include "text/tok_hf.h"
 
@@ -148,7 +149,7 @@ static enum err read_charsmap(struct tok_hf *h, const struct json *v)
 {
     const struct json *text = json_get(v, "precompiled_charsmap");
     if (!text || text->type == JSON_NULL || (text->type == JSON_STR && !text->s.n)) return ERR_OK;
-    struct tok_norm step = {.op = TOK_NORM_CHARSMAP};
+    struct tok_norm step = {.op = TOK_NORM_CHARSMAP, .flags = 1};
     if (text->type == JSON_STR) step.from = tok_hf_base64(h->arena, text->s);
     if (!step.from.p) return ERR_FAIL(h->e, FORMAT, "Precompiled: the map is no base64");
     return add_norm(h, step);
@@ -300,15 +301,31 @@ static enum err read_punctuation(struct tok_hf *h, const struct json *v)
 
 #define WORDY "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}"
 
+/* What is the same over bytes and over their spelling. */
+static bool ascii_only(const struct json *v)
+{
+    const struct json *p = json_get(v, "pattern");
+    str s = json_str(json_get(p, "Regex"), json_str(json_get(p, "String"), S("\\")));
+    bool set = str_starts(s, S("[0-9]"));
+    for (size_t i = 0; i < s.n && !set; i++)
+        if (!((s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= '0' && s.p[i] <= '9'))) return false;
+    return set ? str_find(s, S("^"), 0) == SIZE_MAX && str_find(s, S("\\"), 0) == SIZE_MAX : true;
+}
+
 static enum err read_pre_tokenizer(struct tok_hf *h, const struct json *v)
 {
     str type = type_of(v);
+    if (h->byte_level && !str_eqc(type, "Digits") && !(str_eqc(type, "Split") && ascii_only(v)))
+        return ERR_FAIL(h->e, UNSUPPORTED,
+                        "pre_tokenizer \"%.*s\" after ByteLevel is not supported", SHOWN(type));
     if (str_eqc(type, "ByteLevel")) return read_byte_level(h, v);
     if (str_eqc(type, "Split")) return read_split(h, v);
     if (str_eqc(type, "Metaspace")) return read_metaspace(h, v);
     if (str_eqc(type, "Punctuation")) return read_punctuation(h, v);
     if (str_eqc(type, "Digits")) {
         unsigned most = flag(v, "individual_digits", false) ? TOK_AT_MOST(1) : 0;
+        if (h->byte_level)
+            return add_stage(h, (struct tok_stage){.scan = tok_scan_spelled, .arg = most != 0});
         return add_stage(h, (struct tok_stage){.scan = tok_scan_set, .arg = TOK_SET_NUMBER | most});
     }
     if (str_eqc(type, "WhitespaceSplit"))

@@ -155,7 +155,7 @@ enum tok_split_how {
     TOK_SPLIT_REMOVED,   /* a match is dropped */
     TOK_SPLIT_PREVIOUS,  /* a match ends the word before it */
     TOK_SPLIT_NEXT,      /* a match begins the word after it */
-    TOK_SPLIT_CONTIGUOUS /* neighbouring matches are one word */
+    TOK_SPLIT_CONTIGUOUS /* neighbours of one kind are one word */
 };
 
 /* Compiles into the arena. `invert`: what lies between matches is what matches. */

@@ -350,9 +350,12 @@ static size_t map_units(str map)
     return bytes <= map.n - 4 ? bytes / 4 : 0;
 }
 
-/* The longest rule that s[at] begins with: its length, its replacement in *to. */
-static size_t find_rule(str map, size_t units, str s, size_t at, str *to)
+/* The longest rule that s[at] begins with (the shortest if so told): its length, its replacement in
+ * *to. */
+static size_t find_rule(str map, str s, size_t at, bool shortest, str *to)
 {
+    size_t units = map_units(map);
+    if (!units) return 0;
     const char *unit = map.p + 4;
     size_t best = 0;
     uint32_t value = 0, u = load32(unit), node = (u >> 10) << ((u & (1u << 9)) >> 6);
@@ -367,6 +370,7 @@ static size_t find_rule(str map, size_t units, str s, size_t at, str *to)
         if (node >= units) break;
         value = load32(unit + 4 * (size_t)node) & 0x7FFFFFFFu;
         best = i + 1 - at;
+        if (shortest) break;
     }
     if (!best) return 0;
     str texts = str_sub(map, 4 + units * 4, SIZE_MAX);
@@ -378,10 +382,9 @@ static size_t find_rule(str map, size_t units, str s, size_t at, str *to)
 
 static void charsmap(str map, str s, buf *out)
 {
-    size_t units = map_units(map);
     for (size_t i = 0; i < s.n;) {
         str to;
-        size_t from = i, n = units ? find_rule(map, units, s, i, &to) : 0;
+        size_t from = i, n = find_rule(map, s, i, false, &to);
         if (n) {
             buf_str(out, to);
             i += n;
@@ -389,6 +392,44 @@ static void charsmap(str map, str s, buf *out)
             buf_c(out, "\xEF\xBF\xBD");
         } else {
             buf_put(out, s.p + from, i - from);
+        }
+    }
+}
+
+/* The end of the grapheme at s[at]. */
+static size_t grapheme(str s, size_t at)
+{
+    uint32_t a = utf8_next(s, &at);
+    utf8proc_int32_t state = 0;
+    while (at < s.n) {
+        size_t next = at;
+        uint32_t b = utf8_next(s, &next);
+        if (a == UTF8_BAD || b == UTF8_BAD) break;
+        if (utf8proc_grapheme_break_stateful((utf8proc_int32_t)a, (utf8proc_int32_t)b, &state))
+            break;
+        a = b;
+        at = next;
+    }
+    return at;
+}
+
+/* As the tokenizers library applies the same rules: to short graphemes as a whole (the shortest
+ * rule that one begins with stands for all of it), else to their characters. */
+static void charsmap_graphemes(str map, str s, buf *out)
+{
+    for (size_t i = 0, end; i < s.n; i = end) {
+        str to;
+        end = grapheme(s, i);
+        if (end - i < 6 && find_rule(map, str_sub(s, 0, end), i, true, &to)) {
+            buf_str(out, to);
+            continue;
+        }
+        for (size_t from = i; i < end; from = i) {
+            utf8_next(s, &i);
+            if (find_rule(map, str_sub(s, 0, i), from, true, &to))
+                buf_str(out, to);
+            else
+                buf_put(out, s.p + from, i - from);
         }
     }
 }
@@ -445,7 +486,9 @@ static void one_step(struct tok_work *w, const struct tok_norm *step, str s, boo
         buf_str(out, s);
         break;
     case TOK_NORM_STRIP: buf_str(out, strip(s, step->flags)); break;
-    case TOK_NORM_CHARSMAP: charsmap(step->from, s, out); break;
+    case TOK_NORM_CHARSMAP:
+        (step->flags ? charsmap_graphemes : charsmap)(step->from, s, out);
+        break;
     case TOK_NORM_NMT: nmt(s, out); break;
     case TOK_NORM_SPACES: spaces(s, step->flags, out); break;
     case TOK_NORM_WORDS: words(s, out); break;

@@ -175,6 +175,20 @@ const struct tok_pre *tok_pre_find(str name)
     return NULL;
 }
 
+const char *tok_pre_name(const struct tok_pre *pre)
+{
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        const struct tok_pre *p = &table[i];
+        bool same = p->ignore_merges == pre->ignore_merges && p->raw == pre->raw &&
+                    p->whole_lines == pre->whole_lines;
+        for (size_t k = 0; same && k < TOK_STAGES_MAX; k++)
+            same = p->stage[k].scan == pre->stage[k].scan && p->stage[k].arg == pre->stage[k].arg &&
+                   p->stage[k].split == pre->stage[k].split;
+        if (same) return p->name;
+    }
+    return NULL;
+}
+
 bool tok_pre_pattern(str regex, struct tok_stage *out)
 {
     for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {

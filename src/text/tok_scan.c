@@ -415,13 +415,17 @@ static bool is_digit(struct ch c)
            utf8proc_category((utf8proc_int32_t)c.cp) == UTF8PROC_CATEGORY_ND;
 }
 
-/* \w at the end of a number would be part of it: no \b there. */
+/* \w as Oniguruma has it: alphabetic, mark, number or connector. */
 static bool is_wordy(struct ch c)
 {
-    if (c.in & (TOK_LETTERS | TOK_IN(MARK)) || is_digit(c)) return true;
-    if (c.cp < 128) return c.cp == '_';
+    uint32_t cp = c.cp;
+    if (c.in & (TOK_LETTERS | TOK_IN(MARK) | TOK_IN(NUMBER))) return true;
+    if (cp < 128) return cp == '_';
+    if (c.in & TOK_IN(SYMBOL)) /* letters in circles and squares */
+        return (cp >= 0x24B6 && cp <= 0x24E9) || (cp >= 0x1F130 && cp <= 0x1F149) ||
+               (cp >= 0x1F150 && cp <= 0x1F169) || (cp >= 0x1F170 && cp <= 0x1F189);
     return c.in & TOK_IN(PUNCT) &&
-           utf8proc_category((utf8proc_int32_t)c.cp) == UTF8PROC_CATEGORY_PC;
+           utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_PC;
 }
 
 struct digits {
@@ -559,6 +563,23 @@ size_t tok_scan_blanks(const char *p, size_t at, size_t end, unsigned arg)
         at += c.len;
         c = peek(p, at, end);
     }
+    return at;
+}
+
+static bool spelled_digit(uint8_t b)
+{
+    return (b >= '0' && b <= '9') || b == 0xB2 || b == 0xB3 || b == 0xB9 ||
+           (b >= 0xBC && b <= 0xBE);
+}
+
+/* \p{N}+ over GPT-2's spelling of bytes as letters, where six more bytes are numbers; with `arg`
+ * one by one. */
+size_t tok_scan_spelled(const char *p, size_t at, size_t end, unsigned arg)
+{
+    bool digit = spelled_digit((uint8_t)p[at++]);
+    if (digit && arg) return at;
+    while (at < end && spelled_digit((uint8_t)p[at]) == digit)
+        at++;
     return at;
 }
 

@@ -20,6 +20,7 @@ tok_scan_fn tok_scan_threes_word;
 tok_scan_fn tok_scan_youtu;
 tok_scan_fn tok_scan_chameleon; /* arg: 0 sentinel, 1 image, 2 indent */
 tok_scan_fn tok_scan_blanks;    /* arg: 1 cuts off punctuation too */
+tok_scan_fn tok_scan_spelled;   /* arg: 1 for single digits */
 tok_scan_fn tok_scan_metaspace;
 
 /* What differs between the rules of the tiktoken family. */

@@ -35,7 +35,7 @@ enum tok_norm_op {
     TOK_NORM_REPLACE,     /* from (or what `split` matches) becomes to */
     TOK_NORM_PREPEND,     /* to, before a text that is not empty */
     TOK_NORM_STRIP,       /* flags: 1 left, 2 right */
-    TOK_NORM_CHARSMAP,    /* SentencePiece's compiled rules, in from */
+    TOK_NORM_CHARSMAP,    /* SentencePiece's compiled rules, in from; flags: 1 as tokenizers has it */
     TOK_NORM_NMT,         /* SentencePiece's rules for odd spaces and controls */
     TOK_NORM_SPACES,      /* flags: TOK_SPACES_* */
     TOK_NORM_WORDS,       /* U+2581 before each word, no other white space */
@@ -95,6 +95,8 @@ struct tok_pre {
 };
 
 const struct tok_pre *tok_pre_find(str name); /* NULL: no such pre-tokenizer */
+/* A name in GGUF's list for what cuts words so; NULL: there is none. */
+const char *tok_pre_name(const struct tok_pre *pre);
 /* The stage that a regular expression of a tokenizer.json is known to mean. */
 bool tok_pre_pattern(str regex, struct tok_stage *out);
 

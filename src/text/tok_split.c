@@ -49,7 +49,7 @@ static void keep(void *p, void *a)
 #define SPACES                                                                                     \
     "\\t\\n\\x0B\\f\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}"      \
     "\\x{205F}\\x{3000}"
-#define WORDS "\\p{L}\\p{M}\\p{Nd}\\p{Pc}"
+#define WORDS "\\p{Alphabetic}\\p{M}\\p{N}\\p{Pc}"
 #define HEXES "0-9A-Fa-f"
 
 static void put_class(buf *out, const char *what, bool in_set, bool negate)
@@ -284,14 +284,15 @@ size_t tok_split_next(struct tok_work *w, unsigned depth, const struct tok_split
     if (w->failed) return end;
     if (sp->how == TOK_SPLIT_REMOVED) return match ? to | TOK_SKIP : to;
     if (to >= end || sp->how == TOK_SPLIT_ISOLATED) return to;
-    bool join = sp->how == TOK_SPLIT_PREVIOUS ? !match : match;
+    bool all = sp->how == TOK_SPLIT_CONTIGUOUS;
+    bool join = all || (sp->how == TOK_SPLIT_PREVIOUS ? !match : match);
     while (join) {
         size_t more = segment(w, depth, sp, start, to, end, &next);
         if (w->failed) return end;
         next ^= sp->invert;
-        if (sp->how == TOK_SPLIT_NEXT ? next : !next) break;
+        if (all ? next != match : sp->how == TOK_SPLIT_NEXT ? next : !next) break;
         to = more;
-        join = sp->how == TOK_SPLIT_CONTIGUOUS && to < end;
+        join = all && to < end;
     }
     return to;
 }

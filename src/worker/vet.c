@@ -210,8 +210,8 @@ static enum wait listen_to(pid_t pid, int fd, struct verdict *out, size_t *n, in
 /* What became of a child that did not end by itself with status 0. */
 static enum err refuse(const struct vet *v, int status, enum wait w, struct err_info *e)
 {
-    const char *advice = "it is damaged or made to do harm, and is refused; fetch it again from a "
-                         "source that you trust";
+    const char *advice = "it is damaged, made to do harm, or meets a defect of rbee, and is "
+                         "refused; fetch it again from a source that you trust";
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 
     if (w == WAIT_LATE || sig == SIGXCPU)
@@ -252,7 +252,8 @@ static enum err believe(const struct vet *v, struct verdict *in, struct err_info
     return err_fail(e, (enum err)in->code, __FILE__, __LINE__, "%s", in->text);
 }
 
-enum err vet_run(const struct vet *v, struct err_info *e)
+/* The verdict of a child, or what became of it. */
+static enum err ask_child(const struct vet *v, struct err_info *e)
 {
     uint32_t seconds = v->seconds ? v->seconds : LIMIT_VET_SECONDS;
     static struct verdict in;
@@ -261,7 +262,6 @@ enum err vet_run(const struct vet *v, struct err_info *e)
     size_t n;
     enum wait w;
 
-    if (v->mode == VET_OFF) return ERR_OK;
     if (pipe(fds)) return err_errno(e, errno, "make a pipe to look at", v->path);
     pid = fork();
     if (pid == 0) {
@@ -279,6 +279,20 @@ enum err vet_run(const struct vet *v, struct err_info *e)
         WEXITSTATUS(status) != 0)
         return refuse(v, status, w, e);
     return believe(v, &in, e);
+}
+
+enum err vet_run(const struct vet *v, struct err_info *e)
+{
+    const struct sigaction plain = {.sa_handler = SIG_DFL};
+    struct sigaction before;
+    enum err code;
+
+    if (v->mode == VET_OFF) return ERR_OK;
+    /* Who started this program may have had SIGCHLD ignored: no status would come then. */
+    sigaction(SIGCHLD, &plain, &before);
+    code = ask_child(v, e);
+    sigaction(SIGCHLD, &before, NULL);
+    return code;
 }
 
 enum vet_mode vet_mode(const char *name)

@@ -219,7 +219,7 @@ static bool holds(uint64_t *n, enum err want, struct err_info *e)
     return false;
 }
 
-static void every_model(const char *root, const char *what)
+static void every_model(const char *root, const char *inner, const char *what)
 {
     DIR *d = root ? opendir(root) : NULL;
     uint64_t n = 0, most = 0;
@@ -231,7 +231,7 @@ static void every_model(const char *root, const char *what)
         char path[2048];
         struct stat st;
 
-        snprintf(path, sizeof path, "%s/%s/model.gguf", root, x->d_name);
+        snprintf(path, sizeof path, "%s/%s/%s", root, x->d_name, inner);
         if (x->d_name[0] == '.' || stat(path, &st)) continue;
         model_path = path;
         files++;
@@ -269,8 +269,9 @@ int main(void)
     every(run_chat, "conversation to tokens");
     every(run_request, "request");
     every(run_engine, "engine");
-    every_model(RBEE_SOURCE_DIR "/tests/golden/families", "tests/golden/families");
-    every_model(tap_data("golden"), "golden");
+    every_model(RBEE_SOURCE_DIR "/tests/golden/families", "model.gguf", "tests/golden/families");
+    every_model(tap_data("golden"), "model.gguf", "golden");
+    every_model(tap_data("golden"), "hf", "golden, as folders");
     tok_close(tok);
     gguf_close(&file);
     arena_fini(&values);

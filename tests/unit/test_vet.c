@@ -470,6 +470,9 @@ static void test_misdeeds(void)
     is_int(vet_one(odd_text, VET_AUTO, 20), ERR_FORMAT, "a text of escape characters");
     ok(!strchr(e.text, '\x1b') && !strchr(e.text, '\xff'), "is made harmless");
     is_int(vet_one(crash, VET_OFF, 20), ERR_OK, "switched off, nothing runs");
+    signal(SIGCHLD, SIG_IGN);
+    is_int(vet_one(read_much, VET_AUTO, 20), ERR_OK, "started with SIGCHLD ignored, all is well");
+    ok(signal(SIGCHLD, SIG_DFL) == SIG_IGN, "and it is ignored again afterwards");
     ok(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD, "no child is left");
     is_int(open_fds(), fds, "no descriptor is left");
 }
@@ -567,12 +570,40 @@ static void test_folder(const char *rel, const char *inner)
         struct stat st;
 
         snprintf(path, sizeof path, "%s/%s%s", root, x->d_name, inner);
-        if (x->d_name[0] == '.' || stat(path, &st) || !S_ISREG(st.st_mode)) continue;
+        if (x->d_name[0] == '.' || stat(path, &st)) continue;
         same_verdict(path);
         n++;
     }
     closedir(d);
     ok(n > 0, "%s: the same verdict inside and outside, %d files", rel, n);
+}
+
+/* The cache of the Hub: a folder of links to files that lie in another one. */
+static void test_links(const struct worker_conf *conf, const struct engine_conf *ec)
+{
+    const char *root = tap_data("golden/qwen2/hf");
+    DIR *d = root ? opendir(root) : NULL;
+    char folder[128], path[512], target[2048];
+    struct dirent *x;
+
+    if (!d) {
+        skip("golden/qwen2/hf");
+        return;
+    }
+    snprintf(folder, sizeof folder, "%s/snapshot", dir);
+    ok(!mkdir(folder, 0700), "a folder of links");
+    for (int round = 0; round < 2; round++, rewinddir(d)) {
+        while ((x = readdir(d))) {
+            snprintf(path, sizeof path, "%s/%.200s", folder, x->d_name);
+            snprintf(target, sizeof target, "%s/%s", root, x->d_name);
+            if (x->d_name[0] == '.') continue;
+            if (round ? unlink(path) : symlink(target, path)) printf("# %s\n", strerror(errno));
+        }
+        if (round == 0 && !ok(!worker_vet(folder, conf, ec, true, &e), "passes"))
+            printf("#   %s\n", e.text);
+    }
+    closedir(d);
+    rmdir(folder);
 }
 
 static void test_models(void)
@@ -596,6 +627,8 @@ static void test_models(void)
     ok(strstr(e.text, victim), "is refused by name: %s", e.text);
     test_folder("hostile", "");
     test_folder("golden", "/model.gguf");
+    test_folder("golden", "/hf");
+    test_links(&conf, &ec);
 }
 
 int main(void)

@@ -21,6 +21,8 @@ LN = {"attention.layer_norm_epsilon": 1e-5}
 VOCAB = 64
 # Branches that outweigh large embeddings which are the head too; without it such a model only repeats its last token.
 LOUD = ((r"post_.*norm", draw.normal(3, 0.5)),)
+# Branches that keep rounding from growing through dozens of layers.
+QUIET = ((r"(attn_output|ffn_down)\.weight", draw.matrix(0.5)),)
 rows = {}
 
 
@@ -117,6 +119,14 @@ row("bert-rank", "bert", {**ENCODER, "pooling_type": 4, "context_length": 64}, n
     extra={**BERT_BIAS, "cls.weight": (32, 32), "cls.bias": (32,), "cls.output.weight": (32, 1), "cls.output.bias": (1,)})
 row("bert-cls", "bert", {**ENCODER, **heads(2, 2), "pooling_type": 2, "context_length": 64, "attention.layer_norm_epsilon": 1e-12},
     norm=LN, kind="embed", gelu=True, vocab="bert", extra=BERT_BIAS, tree=False)
+row("bert-rank-plain", "bert", {**ENCODER, **heads(2, 2), "pooling_type": 4, "context_length": 48}, norm=LN, kind="rank", gelu=True,
+    vocab="bert", extra={**BERT_BIAS, "cls.output.weight": (32, 1), "cls.output.bias": (1,)}, tree=False)
+row("qwen3-rank", "qwen3", {**heads(4, 2, 8), "pooling_type": 4, "classifier.output_labels": ["yes", "no"]}, kind="rank",
+    extra={"cls.output.weight": (32, 2)})
+row("jina-bert-v3", "jina-bert-v3", ENCODER, norm=LN, kind="embed", gelu=True, vocab="bert", tree=False,
+    extra={**biases(attn_qkv=96, attn_output=32, ffn_up=20, ffn_down=32), "token_types.weight": (32, 2), "blk.*.attn_qkv.weight": (32, 96)})
+row("neo-bert", "neo-bert", ENCODER, kind="embed", vocab="bert", tree=False)
+row("eurobert", "eurobert", {**ENCODER, **heads(4, 2)}, kind="embed", tree=False)
 # ---- newer decoders ---------------------------------------------------------------------------------------------------------------
 row("llama4", "llama4", {"block_count": 4, "embedding_length": 24, "feed_forward_length": 16, **moe(4, 1, 8),
     "interleave_moe_layer_step": 2, **heads(2, 1), "attention.sliding_window": 8})
@@ -125,20 +135,21 @@ row("llama-wide-heads", "llama", {**heads(3, 1, 12), "embedding_length": 28}, ex
 row("mixtral-yarn", "llama", {"expert_count": 5, "expert_used_count": 2, "feed_forward_length": 10, "rope.scaling.type": "yarn",
     "rope.scaling.factor": 8.0, "rope.scaling.original_context_length": 64},
     extra={**head(), "blk.*.ffn_gate_exps.weight": (32, 10, 5)})
-row("phimoe", "phimoe", {**moe(4, 2, 12), "feed_forward_length": 12}, extra=biases(attn_q=32, attn_k=16, attn_v=16))
+# libllama takes phimoe's norms, layer norms with a bias in the original, for RMS norms with a bias: not for the tree.
+row("phimoe", "phimoe", {**moe(4, 2, 12), "feed_forward_length": 12}, extra=biases(attn_q=32, attn_k=16, attn_v=16), tree=False)
 row("exaone4", "exaone4", {"block_count": 3, "feed_forward_length": 16, "attention.layer_norm_rms_epsilon": 1e-6})
 row("glm4moe", "glm4moe", {**heads(4, 2, 8), **moe(4, 2, 16, gating_func=2, shared_count=1, weights_norm=True, weights_scale=1.5),
     "rope.dimension_count": 4, "leading_dense_block_count": 1},
     extra={**biases(attn_q=32, attn_k=16, attn_v=16), "blk.*.attn_q_norm.weight": (8,), "blk.*.attn_k_norm.weight": (8,)})
 row("dots1", "dots1", {**heads(4, 4), **moe(4, 2, 12, gating_func=2, shared_count=1, weights_norm=True, weights_scale=2.5),
-    "feed_forward_length": 16, "leading_dense_block_count": 1}, extra={"blk.{1}.exp_probs_b.bias": (4,)}, tree=False)
-row("ernie4_5", "ernie4_5", {}, extra=biases(attn_q=32, attn_k=16, attn_v=16, attn_output=32))
+    "feed_forward_length": 16, "leading_dense_block_count": 1}, extra={"blk.{1}.exp_probs_b.bias": (4,)})
+row("ernie4_5", "ernie4_5", {}, extra=biases(attn_q=32, attn_k=16, attn_v=16))
 row("ernie4_5-moe", "ernie4_5-moe", {**moe(4, 2, 12, shared_feed_forward_length=16, shared_count=1), "interleave_moe_layer_step": 1,
     "leading_dense_block_count": 1}, extra={"blk.{1}.ffn_gate_exps.weight": (32, 12, 4), "blk.{1}.exp_probs_b.bias": (4,)}, tree=False)
 row("hunyuan-dense", "hunyuan-dense", {}, tree=False)
 row("hunyuan-moe", "hunyuan-moe", {**moe(4, 2, 12, shared_feed_forward_length=16), "feed_forward_length": 12}, tree=False)
 row("seed_oss", "seed_oss", {**heads(4, 2, 12), "feed_forward_length": 24}, extra=biases(attn_q=48, attn_k=24, attn_v=24), tree=False)
-row("smallthinker", "smallthinker", {**heads(2, 1, 8), "block_count": 4, "embedding_length": 24, **moe(4, 2, 8, gating_func=2),
+row("smallthinker", "smallthinker", {**heads(2, 1, 8), "block_count": 5, "embedding_length": 24, **moe(4, 2, 8, gating_func=2),
     "feed_forward_length": 8, "attention.sliding_window": 8}, tree=False)
 row("bailingmoe2", "bailingmoe2", {**moe(8, 3, 8, gating_func=2, shared_count=1, weights_norm=True, weights_scale=2.5, group_count=4,
     group_used_count=2), "expert_shared_feed_forward_length": 8, "leading_dense_block_count": 1},
@@ -154,7 +165,8 @@ row("falcon-h1", "falcon-h1", {**MAMBA2, "ssm.inner_size": 32, "ssm.time_step_ra
 row("plamo2", "plamo2", {**heads([4, 4], [0, 2], 8), "embedding_length": 24, **MAMBA2, "ssm.inner_size": 32, "ssm.time_step_rank": 4,
     "ssm.group_count": 0, "feed_forward_length": 24}, init=LOUD)
 row("minimax-m2", "minimax-m2", {**moe(4, 2, 12, gating_func=2), "feed_forward_length": 12, "rope.dimension_count": 4}, tree=False)
-row("qwen2vl", "qwen2vl", MROPE, extra=biases(attn_q=32, attn_k=16, attn_v=16))
+# libllama 0.5.0 forgets to read qwen2vl's epsilon; with this one it does not matter.
+row("qwen2vl", "qwen2vl", {**MROPE, "attention.layer_norm_rms_epsilon": 1e-12}, extra=biases(attn_q=32, attn_k=16, attn_v=16))
 row("qwen3vl", "qwen3vl", {**heads(4, 2, 8), **MROPE}, tree=False)
 row("qwen3vlmoe", "qwen3vlmoe", {**heads(4, 2, 8), **MROPE, **moe(4, 2, 12)}, tree=False)
 row("afmoe", "afmoe", {**heads(4, 2, 8), "block_count": 2, **moe(4, 2, 12, gating_func=2, shared_count=1, weights_scale=1.8,
@@ -165,7 +177,8 @@ row("apertus", "apertus", {**heads(4, 2, 8), "=xielu.alpha_n": [0.8, 0.6], "=xie
 row("arcee", "arcee", {}, tree=False)
 # ---- older decoders ---------------------------------------------------------------------------------------------------------------
 row("starcoder-mha", "starcoder", {**heads(4, 4), "context_length": 96}, norm=LN, gelu=True, tree=False)
-row("baichuan-13b", "baichuan", {"block_count": 40, "embedding_length": 8, "feed_forward_length": 8, **heads(2, 2)}, emb=0.6)
+row("baichuan-13b", "baichuan", {"block_count": 40, "embedding_length": 8, "feed_forward_length": 8, **heads(2, 2)}, emb=0.6,
+    init=QUIET)
 row("refact", "refact", {**heads(4, 1)}, tree=False)
 row("dbrx", "dbrx", {"expert_count": 4, "expert_used_count": 2, "attention.clamp_kqv": 1.5, "feed_forward_length": 12}, norm=LN, tree=False)
 row("grok", "grok", {"expert_count": 4, "expert_used_count": 2, "feed_forward_length": 12}, gelu=True, emb=0.015,

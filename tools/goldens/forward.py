@@ -306,7 +306,7 @@ def bert(m, ids):
     if m.has("position_embd"):
         xs = [add(x, y) for x, y in zip(xs, m.rows("position_embd", range(len(ids))))]
     xs = [m.norm(x, "token_embd_norm") for x in xs]
-    place = (lambda a, t: rope(a, t, k["rope.freq_base"])) if m.arch.startswith("nomic") else (lambda a, t: a)
+    place = (lambda a, t: rope(a, t, k["rope.freq_base"])) if m.arch in ("nomic-bert-moe", "jina-bert-v3") else (lambda a, t: a)
     for layer in range(k["block_count"]):
         p = "blk.%d." % layer
         q, key, v = fused(m, p, xs, width, width)
@@ -371,7 +371,7 @@ def pooled(m, xs):
 
 
 FORWARD = {"gemma": gemma, "gemma2": gemma, "gemma3": gemma, "gemma-embedding": gemma, "gemma3n": gemma3n, "gemma4": gemma4,
-           "bert": bert, "jina-bert-v2": bert, "nomic-bert-moe": bert, "modern-bert": modern_bert, "mpt": mpt}
+           "bert": bert, "jina-bert-v2": bert, "jina-bert-v3": bert, "nomic-bert-moe": bert, "modern-bert": modern_bert, "mpt": mpt}
 
 
 def run(row, tensors, ids, tabled):

@@ -27,37 +27,32 @@ import gguf
 import llama
 
 GREEDY = 16
+SEEDS = 120
 MARGIN = {False: 0.03, True: 0.08}
 TABLE_LIMIT = 5e-7
 LETTERS = [chr(c) for c in range(33, 127)]
-SPECIAL = {"gpt2": 3, "bert": 5, "rwkv": 1}
+SPECIAL = {"gpt2": 3, "bert": 5}
 POOL_RANK = 4
 RANK = [(r"(time|channel)_mix_lerp_[a-z]\b", 3), (r"ssm_norm\.weight", 2)]  # trailing ones that real files keep
 
 
 def tokenizer(kind, n):
     """Keys of a complete, minimal vocabulary of n tokens. Ids below SPECIAL[kind] are control tokens."""
-    k = "tokenizer.ggml."
-    special = SPECIAL[kind]
+    k, special = "tokenizer.ggml.", SPECIAL[kind]
     keys = {k + "model": kind}
     if kind == "gpt2":
-        words = ["<|pad|>", "<|bos|>", "<|eos|>", "\u0120", "\u010a"] + LETTERS[:n - 8] + ["ab", "abc", "\u0120a"]
-        words = words[:5] + [w for w in LETTERS if w.islower() or w.isdigit()] + [".", ",", "ab", "abc", "\u0120a"]
+        words = ["<|pad|>", "<|bos|>", "<|eos|>", "\u0120", "\u010a"] + [w for w in LETTERS if w.islower() or w.isdigit()]
+        words += [".", ",", "ab", "abc", "\u0120a"]
         words += [w for w in LETTERS if w not in words]
-        words = words[:n]
-        keys.update({k + "pre": "gpt-2", k + "tokens": words, k + "token_type": [3] * special + [1] * (n - special),
+        keys.update({k + "pre": "gpt-2", k + "tokens": words[:n], k + "token_type": [3] * special + [1] * (n - special),
                      k + "merges": ["a b", "ab c", "\u0120 a"], k + "bos_token_id": 1, k + "eos_token_id": 2,
                      k + "padding_token_id": 0, k + "add_bos_token": False, k + "add_eos_token": False})
-    elif kind == "bert":
-        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + ["\u2581" + c for c in "abcdefghijklmnopqrstuvwxyz"]
-        words = (words + [c for c in "abcdefghijklmnopqrstuvwxyz0123456789.,:;-+"])[:n]
-        keys.update({k + "tokens": words, k + "token_type": [3, 2, 3, 3, 3] + [1] * (n - 5), k + "bos_token_id": 2, k + "eos_token_id": 3,
-                     k + "unknown_token_id": 1, k + "seperator_token_id": 3, k + "padding_token_id": 0, k + "cls_token_id": 2,
-                     k + "mask_token_id": 4, k + "token_type_count": 2})
     else:
-        words = ["<s>"] + [chr(c) if c not in (92, 39) else "\\" + chr(c) for c in range(32, 127)]
-        keys.update({k + "tokens": words[:n], k + "token_type": [3] + [1] * (n - 1), k + "bos_token_id": 0, k + "eos_token_id": 0,
-                     k + "add_bos_token": False, k + "add_eos_token": False})
+        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + ["\u2581" + c for c in "abcdefghijklmnopqrstuvwxyz"]
+        words += list("abcdefghijklmnopqrstuvwxyz0123456789.,:;-+")
+        keys.update({k + "tokens": words[:n], k + "token_type": [3, 2, 3, 3, 3] + [1] * (n - 5), k + "bos_token_id": 2,
+                     k + "eos_token_id": 3, k + "unknown_token_id": 1, k + "seperator_token_id": 3, k + "padding_token_id": 0,
+                     k + "cls_token_id": 2, k + "mask_token_id": 4, k + "token_type_count": 2})
     return keys
 
 
@@ -109,7 +104,7 @@ def prompt(row, seed):
 def continuation(model, ids, low):
     """(ids, smallest margin, largest difference to the batch) of the greedy continuation, one id at a time; margin 0 if it is poor."""
     rows = model.logits(ids)
-    out, margin, step = [], 1e9, 0.0
+    out, margin = [], 1e9
     last = rows[-1]
     at = len(ids)
     for _ in range(GREEDY):
@@ -122,7 +117,7 @@ def continuation(model, ids, low):
     whole = model.logits(ids + out)
     step = max(abs(a - b) for a, b in zip(whole[-1], last))
     model.clear()
-    if min(out) < low or len(set(out)) < 4:
+    if min(out) < low or len(set(out)) < 4 or step > 1e-4:
         margin = 0
     return rows, out, margin, step
 
@@ -161,14 +156,17 @@ def nmse(want, got):
 def second_opinion(row, tensors, ids, name, data):
     """For a GELU model: ({exact-NAME: the answer without the library's table}, how far the table takes the library from it).
 
-    Stops if the forward pass with that table is not the library's answer: then one of the two is wrong.
+    With the table the forward pass must be the library's answer; if it is far off, one of the two is wrong. A little off means that
+    some value lies between two entries and the model amplifies it: the distance is infinite then, so that another seed is taken.
     """
     if not row["gelu"] or row["arch"] not in forward.FORWARD:
         return {}, 0.0
     rows, pool = forward.run(row, tensors, ids, True)
     got = pool if name == "pooled.f32" else [x for r in rows for x in r]
-    if nmse(data, got) > 3e-9:
+    if nmse(data, got) > 1e-5:
         raise RuntimeError("%s: the forward pass differs by %.1e" % (name, nmse(data, got)))
+    if nmse(data, got) > 3e-9:
+        return {}, math.inf
     rows, pool = forward.run(row, tensors, ids, False)
     got = array.array("f", pool if name == "pooled.f32" else [x for r in rows for x in r])
     return {"exact-" + name: got.tobytes()}, nmse(got, data)
@@ -177,7 +175,7 @@ def second_opinion(row, tensors, ids, name, data):
 def make_decoder(library, row, shapes, keys, out, first):
     scratch = out + ".tmp"
     best = None
-    for seed in range(first, first + 60):
+    for seed in range(first, first + SEEDS):
         tensors = draw_all(row, shapes, seed)
         ids = prompt(row, seed)
         for _ in range(2):
@@ -224,7 +222,7 @@ def encoded(library, row, shapes, path, ids):
 
 
 def make_encoder(library, row, shapes, keys, out, first):
-    for seed in range(first, first + 60):
+    for seed in range(first, first + SEEDS):
         tensors, ids = draw_all(row, shapes, seed), prompt(row, seed)
         size = save(out, keys, tensors, {"tokens.txt": ids})
         files = encoded(library, row, shapes, os.path.join(out, "model.gguf"), ids)

@@ -2,7 +2,7 @@
 
 Structures that the library hands out by value (model and context parameters) are opaque blocks here, larger than the real ones: they
 are only ever returned into our storage and passed back as the last argument, so their true size does not matter. The fields that are
-set sit at offsets which offsets_of() checks against the library's own defaults before anything runs; a library with another layout is
+set sit at offsets which _check() compares with the library's own defaults before anything runs; a library with another layout is
 refused, never misread. Runs are made as plain as the library allows: one thread, one batch, F32 cache, no flash attention.
 """
 import array
@@ -78,11 +78,10 @@ class Library:
                 ("llama_model_init_from_user", vp, [vp, SET_DATA, vp, Block]),
                 ("llama_model_free", None, [vp]), ("llama_free", None, [vp]), ("llama_get_memory", vp, [vp]),
                 ("llama_memory_clear", None, [vp, ctypes.c_bool]), ("llama_decode", ctypes.c_int32, [vp, Batch]),
-                ("llama_encode", ctypes.c_int32, [vp, Batch]), ("llama_get_logits_ith", vp, [vp, ctypes.c_int32]),
+                ("llama_get_logits_ith", vp, [vp, ctypes.c_int32]),
                 ("llama_get_embeddings_ith", vp, [vp, ctypes.c_int32]), ("llama_get_embeddings_seq", vp, [vp, ctypes.c_int32]),
-                ("llama_set_embeddings", None, [vp, ctypes.c_bool]), ("llama_model_n_embd", ctypes.c_int32, [vp]),
-                ("llama_model_n_embd_out", ctypes.c_int32, [vp]), ("llama_model_n_cls_out", ctypes.c_uint32, [vp]),
-                ("llama_model_n_swa", ctypes.c_int32, [vp]),
+                ("llama_set_embeddings", None, [vp, ctypes.c_bool]), ("llama_model_n_embd_out", ctypes.c_int32, [vp]),
+                ("llama_model_n_cls_out", ctypes.c_uint32, [vp]),
                 ("llama_model_get_vocab", vp, [vp]), ("llama_vocab_n_tokens", ctypes.c_int32, [vp]),
                 ("llama_log_set", None, [LOG, vp])):
             f = getattr(lib, name)
@@ -172,7 +171,7 @@ class Model:
         self.l.lib.llama_free(self.c)
         self.l.lib.llama_model_free(self.m)
 
-    def _run(self, call, ids, at):
+    def _run(self, ids, at):
         n = len(ids)
         token = (ctypes.c_int32 * n)(*ids)
         pos = (ctypes.c_int32 * n)(*range(at, at + n))
@@ -181,7 +180,7 @@ class Model:
         seq = (ctypes.c_void_p * (n + 1))(*([ctypes.addressof(zero)] * n + [None]))
         out = (ctypes.c_int8 * n)(*([1] * n))
         ptr = lambda x: ctypes.cast(x, ctypes.c_void_p)
-        if call(self.c, Batch(n, ptr(token), None, ptr(pos), ptr(n_seq), ptr(seq), ptr(out))) != 0:
+        if self.l.lib.llama_decode(self.c, Batch(n, ptr(token), None, ptr(pos), ptr(n_seq), ptr(seq), ptr(out))) != 0:
             raise RuntimeError("decode failed: " + self.l.why())
 
     def _row(self, p, n):
@@ -196,15 +195,15 @@ class Model:
 
     def logits(self, ids, at=0):
         """One row of vocab floats per id; the cache keeps the ids."""
-        self._run(self.l.lib.llama_decode, ids, at)
+        self._run(ids, at)
         return [self._row(self.l.lib.llama_get_logits_ith(self.c, i), self.vocab) for i in range(len(ids))]
 
     def embeddings(self, ids):
         self.l.lib.llama_set_embeddings(self.c, True)
-        self._run(self.l.lib.llama_decode, ids, 0)
+        self._run(ids, 0)
         return [self._row(self.l.lib.llama_get_embeddings_ith(self.c, i), self.embd) for i in range(len(ids))]
 
     def pooled(self, ids, n):
         self.l.lib.llama_set_embeddings(self.c, True)
-        self._run(self.l.lib.llama_decode, ids, 0)
+        self._run(ids, 0)
         return self._row(self.l.lib.llama_get_embeddings_seq(self.c, 0), n)

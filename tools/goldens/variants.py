@@ -40,6 +40,8 @@ row("v-qwen3moe", "qwen3moe", {**heads(4, 2, 8), **moe(5, 3, 10)}, extra=head())
 row("v-olmoe", "olmoe", {**heads(4, 4), "expert_count": 6, "expert_used_count": 3, "feed_forward_length": 10}, extra=head())
 row("v-internlm2", "internlm2", {"embedding_length": 40, **heads(5, 5)})
 row("v-baichuan", "baichuan", {"embedding_length": 24, **heads(3, 3)})
+row("v-baichuan-7b", "baichuan", {"block_count": 32, "embedding_length": 8, "feed_forward_length": 8, **heads(1, 1)}, emb=0.6,
+    init=families.QUIET)
 row("v-exaone", "exaone", {**heads(8, 2)}, extra={"rope_freqs.weight": (2,)})
 row("v-smollm3", "smollm3", {"block_count": 5, **heads(4, 1), "embedding_length": 24, "feed_forward_length": 16})
 row("v-minicpm", "minicpm", {"embedding_scale": 7.0, "residual_scale": 0.4, "logit_scale": 0.7}, emb=0.1, init=STRONG, extra=head(32))
@@ -82,7 +84,8 @@ row("v-gemma3-pattern", "gemma3", {**heads(4, 2, 8), "block_count": 4, "attentio
     init=families.LOUD)
 row("v-gemma3n-shared", "gemma3n", {**families.GEMMA3N, "block_count": 23, "attention.sliding_window_pattern": 5,
     "attention.shared_kv_layers": 3, "activation_sparsity_scale": [1.6448533535003662] * 10 + [0.0] * 13}, gelu=True, emb=0.4,
-    init=((r"post_.*norm", draw.normal(0.3, 0.05)), (r"altup_(predict|correct)_coef", draw.normal(0, 0.05))), q8=("per_layer_token_embd.weight",))
+    init=((r"post_.*norm", draw.normal(0.3, 0.05)), (r"altup_(predict|correct)_coef", draw.normal(0, 0.05))),
+    q8=("per_layer_token_embd.weight",))
 # ---- layer norms, gelu, alibi -------------------------------------------------------------------------------------------------------
 row("v-falcon-7b", "falcon", {"embedding_length": 40, **heads(5, 1), "feed_forward_length": 60}, norm=LN, gelu=True)
 row("v-falcon-40b", "falcon", {**heads(8, 4), "feed_forward_length": 40}, norm=LN, gelu=True,
@@ -144,8 +147,6 @@ row("v-rwkv7", "rwkv7", {**NO_ATTENTION, "embedding_length": 64, "wkv.head_size"
 # ---- encoders -------------------------------------------------------------------------------------------------------------------
 row("v-bert", "bert", {**ENCODER, "context_length": 48, "block_count": 3}, norm=LN, kind="embed", gelu=True, vocab="bert",
     extra=families.BERT_BIAS)
-row("v-bert-rank-plain", "bert", {**ENCODER, **heads(2, 2), "pooling_type": 4, "context_length": 48}, norm=LN, kind="rank", gelu=True,
-    vocab="bert", extra={**families.BERT_BIAS, "cls.output.weight": (32, 1), "cls.output.bias": (1,)})
 row("v-nomic-bert", "nomic-bert", {**ENCODER, **heads(2, 2), "rope.freq_base": 1000.0, "attention.layer_norm_epsilon": 1e-12}, norm=LN,
     kind="embed", vocab="bert", extra={"blk.*.attn_qkv.weight": (32, 96), "token_types.weight": (32, 2)})
 row("v-modern-bert-cls", "modern-bert", {**ENCODER, **heads(2, 2), "block_count": 5, "embedding_length": 24, "pooling_type": 2,

@@ -10,6 +10,10 @@
  */
 #include "compute/cpu/mat.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include "compute/cpu/mat_rows.h"
 #include "compute/cpu/mat_share.h"
 
@@ -32,7 +36,10 @@ struct run {
 
 static const struct mat_isa_ops *const isa_ops[MAT_ISA_COUNT] = {
     [MAT_GENERIC] = &mat_ops_generic,
-#if defined(__x86_64__)
+#if defined(__aarch64__)
+    [MAT_NEON] = &mat_ops_neon,
+    [MAT_DOTPROD] = &mat_ops_dotprod,
+#elif defined(__x86_64__)
     [MAT_AVX2] = &mat_ops_avx2,
     [MAT_AVX512] = &mat_ops_avx512,
 #endif
@@ -61,13 +68,25 @@ enum mat_isa mat_best_isa(void)
         __builtin_cpu_supports("avx512vnni"))
         return MAT_AVX512;
     if (v2) return MAT_AVX2;
+#elif defined(__APPLE__) && defined(__aarch64__)
+    return MAT_DOTPROD;
+#elif defined(__aarch64__)
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? MAT_DOTPROD : MAT_NEON;
 #endif
+#if !defined(__aarch64__)
     return MAT_GENERIC;
+#endif
 }
 
 const char *mat_isa_name(enum mat_isa isa)
 {
+#if defined(__aarch64__)
+    static const char *const names[MAT_ISA_COUNT] = {"generic", "neon", "neon-dotprod"};
+#elif defined(__x86_64__)
     static const char *const names[MAT_ISA_COUNT] = {"generic", "avx2", "avx512"};
+#else
+    static const char *const names[MAT_ISA_COUNT] = {"generic"};
+#endif
     return (unsigned)isa < MAT_ISA_COUNT ? names[isa] : "unknown";
 }
 

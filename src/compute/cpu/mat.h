@@ -21,7 +21,18 @@
 #include "compute/cpu/pool.h"
 #include "model/dtype.h"
 
-enum mat_isa { MAT_GENERIC, MAT_AVX2, MAT_AVX512, MAT_ISA_COUNT };
+/* What a processor of this architecture may have; one that has an isa has all before it. */
+enum mat_isa {
+    MAT_GENERIC,
+#if defined(__aarch64__)
+    MAT_NEON,
+    MAT_DOTPROD,
+#elif defined(__x86_64__)
+    MAT_AVX2,
+    MAT_AVX512,
+#endif
+    MAT_ISA_COUNT
+};
 
 enum mat_epilogue {
     MAT_STORE,    /* y = W x + b */

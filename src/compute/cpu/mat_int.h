@@ -138,7 +138,10 @@ struct mat_isa_ops {
 };
 
 extern const struct mat_isa_ops mat_ops_generic;
-#if defined(__x86_64__)
+#if defined(__aarch64__)
+extern const struct mat_isa_ops mat_ops_neon;
+extern const struct mat_isa_ops mat_ops_dotprod;
+#elif defined(__x86_64__)
 extern const struct mat_isa_ops mat_ops_avx2;
 extern const struct mat_isa_ops mat_ops_avx512;
 extern mat_dot_fn *const mat_dots_avx2[DTYPE_COUNT][MAT_SHAPE_COUNT];
