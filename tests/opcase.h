@@ -3,11 +3,12 @@
  *   struct opcase c;
  *   opcase_init(&c);
  *   opcase_tensor(&c, DTYPE_F32, rows, cols);       random, the same in every run
- *   opcase_step(&c, OP_EMBED)->dst = REG_X; ...
+ *   opcase_step(&c, OP_ACT, REG_H, n)->src = REG_X; ...
  *   opcase_run(&c, &ref_backend, &conf, batches, n_batches, out);
  *
  * Inputs come in through EMBED (any register may be its dst), results go out through a last GATHER
- * or LINEAR into REG_LOGITS: opcase_run() collects the wanted rows of all batches, in order.
+ * into REG_LOGITS: opcase_run() collects the wanted rows of all batches, in order. A case that has
+ * a cache, ropes or states says so: opcase_cache(), opcase_rope(), opcase_state().
  */
 #ifndef TESTS_OPCASE_H
 #define TESTS_OPCASE_H
@@ -23,14 +24,17 @@
 
 #define OPCASE_STEPS   32
 #define OPCASE_TENSORS 24
+#define OPCASE_STATES  4
 
 struct opcase {
     struct arena a;
-    struct meta meta;
     struct plan plan;
     struct plan_step steps[OPCASE_STEPS];
     struct plan_tensor tensors[OPCASE_TENSORS];
     struct dev_weight w[OPCASE_TENSORS];
+    struct plan_cache caches[OPCASE_STATES];
+    struct plan_rope ropes[OPCASE_STATES];
+    uint32_t states[OPCASE_STATES];
     uint64_t seed;
 };
 
@@ -54,13 +58,12 @@ static inline void opcase_init(struct opcase *c)
     memset(c, 0, sizeof *c);
     arena_init(&c->a, GIB(1));
     c->seed = 42;
-    c->meta.n_layer = 1;
-    c->meta.n_head = c->meta.n_head_kv = 1;
-    c->meta.head_dim = c->meta.head_dim_v = 16;
-    c->plan.meta = &c->meta;
     c->plan.steps = c->steps;
     c->plan.tensors = c->tensors;
-    c->plan.rope_mscale = 1;
+    c->plan.caches = c->caches;
+    c->plan.ropes = c->ropes;
+    c->plan.states = c->states;
+    c->plan.out = REG_LOGITS;
 }
 
 static inline void opcase_fini(struct opcase *c)
@@ -68,8 +71,10 @@ static inline void opcase_fini(struct opcase *c)
     arena_fini(&c->a);
 }
 
-/* Adds a random tensor of F32, F16 or Q8_0; returns its index. */
-static inline int opcase_tensor(struct opcase *c, enum dtype t, uint32_t rows, uint32_t cols)
+/* Adds a random tensor of F32, F16 or Q8_0; returns its index. Rows of `parts` matrices are of all
+ * together. */
+static inline int opcase_parts(struct opcase *c, enum dtype t, uint32_t rows, uint32_t cols,
+                               uint32_t parts)
 {
     int i = (int)c->plan.n_tensors++;
     const struct dtype_info *type = dtype_info(t);
@@ -89,35 +94,76 @@ static inline int opcase_tensor(struct opcase *c, enum dtype t, uint32_t rows, u
             data[k / 32 * 34 + 2 + k % 32] = (uint8_t)(int8_t)lrintf(x * 30);
         }
     }
-    c->tensors[i] = (struct plan_tensor){S("test"), 0, t, rows, cols};
+    c->tensors[i] = (struct plan_tensor){.name = S("test"),
+                                         .file = (uint32_t)i,
+                                         .dtype = t,
+                                         .rows = rows,
+                                         .cols = cols,
+                                         .n_parts = parts};
     c->w[i].data = data;
     return i;
 }
 
-static inline struct plan_step *opcase_step(struct opcase *c, enum op op)
+static inline int opcase_tensor(struct opcase *c, enum dtype t, uint32_t rows, uint32_t cols)
+{
+    return opcase_parts(c, t, rows, cols, 1);
+}
+
+/* Register r holds n columns at some step. */
+static inline void opcase_width(struct opcase *c, enum plan_reg r, uint32_t n)
+{
+    if (c->plan.width[r] < n) c->plan.width[r] = n;
+}
+
+/* A step that writes n columns of dst (REG_NONE: none); other operands are none until set. */
+static inline struct plan_step *opcase_step(struct opcase *c, enum op op, enum plan_reg dst,
+                                            uint32_t n)
 {
     struct plan_step *s = &c->steps[c->plan.n_steps++];
     if (c->plan.n_steps > OPCASE_STEPS) BUG("a test case that is too long");
-    *s = (struct plan_step){.op = op, .scale = 1, .eps = 1e-5f};
+    *s = (struct plan_step){.op = op, .dst = dst, .n = n, .n_src = n, .scale = 1, .eps = 1e-5f};
+    s->dst2 = s->dst3 = REG_NONE;
+    s->src = s->src2 = s->src3 = s->src4 = s->src5 = s->src6 = REG_NONE;
     s->w = s->w2 = s->w3 = s->b = s->b2 = s->b3 = PLAN_NO_TENSOR;
+    if (dst != REG_NONE) opcase_width(c, dst, n);
     return s;
+}
+
+/* Each returns the index of the new one. */
+static inline uint32_t opcase_cache(struct opcase *c, uint32_t n_head, uint32_t k_dim,
+                                    uint32_t v_dim)
+{
+    if (c->plan.n_caches == OPCASE_STATES) BUG("a test case of too many caches");
+    c->caches[c->plan.n_caches] = (struct plan_cache){n_head, k_dim, v_dim};
+    return c->plan.n_caches++;
+}
+
+static inline uint32_t opcase_rope(struct opcase *c, const float *freq, uint32_t n_rot,
+                                   float mscale, bool pairs)
+{
+    if (c->plan.n_ropes == OPCASE_STATES) BUG("a test case of too many ropes");
+    c->ropes[c->plan.n_ropes] =
+        (struct plan_rope){.freq = freq, .n_rot = n_rot, .mscale = mscale, .pairs = pairs};
+    return c->plan.n_ropes++;
+}
+
+static inline uint32_t opcase_state(struct opcase *c, uint32_t floats)
+{
+    if (c->plan.n_states == OPCASE_STATES) BUG("a test case of too many states");
+    c->states[c->plan.n_states] = floats;
+    return c->plan.n_states++;
 }
 
 /* EMBED of a new random table of `vocab` rows into a register of that width. */
 static inline void opcase_input(struct opcase *c, enum plan_reg dst, uint32_t vocab, uint32_t width)
 {
-    struct plan_step *s = opcase_step(c, OP_EMBED);
-    s->dst = dst;
+    struct plan_step *s = opcase_step(c, OP_EMBED, dst, width);
     s->w = opcase_tensor(c, DTYPE_F32, vocab, width);
-    c->plan.width[dst] = width;
 }
 
-static inline void opcase_output(struct opcase *c, enum plan_reg src)
+static inline void opcase_output(struct opcase *c, enum plan_reg src, uint32_t n)
 {
-    struct plan_step *s = opcase_step(c, OP_GATHER);
-    s->dst = REG_LOGITS;
-    s->src = src;
-    c->plan.width[REG_LOGITS] = c->plan.width[src];
+    opcase_step(c, OP_GATHER, REG_LOGITS, n)->src = src;
 }
 
 static inline void opcase_step_run(struct dev *d, const struct opcase *c, const struct backend *be,
@@ -145,7 +191,7 @@ static inline size_t opcase_run(const struct opcase *c, const struct backend *be
     for (uint32_t i = 0; i < n_batches; i++) {
         opcase_step_run(d, c, be, &b[i]);
         for (uint32_t r = 0; r < b[i].n_out; r++, n += width)
-            memcpy(out + n, be->logits(d, r), width * sizeof *out);
+            memcpy(out + n, be->result(d, r), width * sizeof *out);
     }
     be->close(d);
     return n;
@@ -168,6 +214,8 @@ static inline double opcase_nmse(const float *got, const float *want, size_t n)
 /* A sequence of a scenario: its positions go to blocks in an order of its own. */
 struct opcase_seq {
     uint32_t n; /* positions so far */
+    uint32_t state;
+    bool rope_long;
     uint32_t blocks[256];
 };
 
@@ -185,7 +233,7 @@ static inline void opcase_span(struct opcase *c, struct batch *b, struct opcase_
     struct batch_span *spans = (struct batch_span *)(uintptr_t)b->spans;
     int32_t *tok = (int32_t *)(uintptr_t)b->tok, *pos = (int32_t *)(uintptr_t)b->pos;
     uint32_t *out = (uint32_t *)(uintptr_t)b->out;
-    spans[b->n_spans++] = (struct batch_span){b->n, n, q->n, q->blocks};
+    spans[b->n_spans++] = (struct batch_span){b->n, n, q->n, q->blocks, q->state, q->rope_long};
     for (uint32_t i = 0; i < n; i++) {
         tok[b->n] = (int32_t)(opcase_random(c) % vocab);
         pos[b->n] = (int32_t)q->n++;

@@ -25,6 +25,8 @@
 #define LIMIT_HF_ARENA      MIB(512)   /* names, keys and vocabulary of a Hugging Face model */
 #define LIMIT_MODEL_LAYERS  1024
 #define LIMIT_MODEL_HEADS   1024
+#define LIMIT_MODEL_EXPERTS 2048
+#define LIMIT_MODEL_EXPERTS_USED 256
 #define LIMIT_MODEL_DIM     (1u << 20)
 #define LIMIT_MODEL_CONTEXT (1u << 24)
 #define LIMIT_VOCAB         (1u << 22) /* tokens */

@@ -48,6 +48,14 @@ static enum err open_meta(struct opened *o, const char *name, struct err_info *e
     return code ? close_meta(o, code, e) : ERR_OK;
 }
 
+static enum err compile(struct opened *o, struct plan *p, struct err_info *e)
+{
+    struct plan_source src = gguf_source(&o->g);
+    struct plan_conf conf = {.want = plan_want_of(&o->meta)};
+
+    return plan_build(p, &o->arena, &o->meta, &src, &conf, e);
+}
+
 /* ---- explain ---- */
 
 struct explain_opts {
@@ -112,7 +120,6 @@ static enum err run_explain(const struct cli_cmd *cmd, int argc, char **argv, st
 {
     static struct opened m;
     struct explain_opts o = {0};
-    struct plan_source src;
     struct plan plan;
     buf out = {.cap = LIMIT_HTTP_REPLY};
     bool help;
@@ -120,8 +127,7 @@ static enum err run_explain(const struct cli_cmd *cmd, int argc, char **argv, st
 
     if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
     if ((code = open_meta(&m, o.model, e))) return code;
-    src = gguf_source(&m.g);
-    if (!(code = plan_build(&plan, &m.arena, &m.meta, &src, e))) {
+    if (!(code = compile(&m, &plan, e))) {
         if (o.json)
             explain_json(&plan, &out);
         else
@@ -206,8 +212,21 @@ static void metadata_json(const struct gguf *g, struct jsonw *w)
     jsonw_end(w, '}');
 }
 
-static void show_json(const struct opened *m, const struct meta *t, bool metadata, buf *out)
+/* What show has to tell beside the metadata: the plan, or why there is none. */
+struct shown {
+    struct plan plan;
+    bool runs;
+    struct err_info why;
+};
+
+static uint64_t kv_bytes(const struct shown *s)
 {
+    return s->runs ? plan_kv_bytes_per_pos(&s->plan, DTYPE_F16, DTYPE_F16) : 0;
+}
+
+static void show_json(const struct opened *m, const struct shown *s, bool metadata, buf *out)
+{
+    const struct meta *t = &m->meta;
     struct jsonw w;
 
     jsonw_init(&w, out);
@@ -230,8 +249,13 @@ static void show_json(const struct opened *m, const struct meta *t, bool metadat
     jsonw_kint(&w, "vocabulary", t->n_vocab);
     jsonw_kstr(&w, "tokenizer", t->tokenizer_model);
     jsonw_kc(&w, "rope_scaling", meta_rope_name(t->rope_scaling));
-    jsonw_kint(&w, "kv_bytes_per_position",
-               (int64_t)meta_kv_bytes_per_pos(t, DTYPE_F16, DTYPE_F16));
+    if (t->n_expert) jsonw_kint(&w, "experts", t->n_expert);
+    if (t->n_expert) jsonw_kint(&w, "experts_used", t->n_expert_used);
+    jsonw_kc(&w, "pooling", meta_pooling_name(t->pooling));
+    jsonw_kint(&w, "kv_bytes_per_position", (int64_t)kv_bytes(s));
+    if (s->runs) jsonw_kint(&w, "state_bytes", (int64_t)(4 * plan_state_floats(&s->plan)));
+    jsonw_kbool(&w, "runs", s->runs);
+    if (!s->runs) jsonw_kc(&w, "why_not", s->why.text);
     jsonw_kint(&w, "tensors", (int64_t)m->g.n_tensors);
     jsonw_kstr(&w, "chat_template", t->chat_template);
     if (metadata) metadata_json(&m->g, &w);
@@ -239,8 +263,9 @@ static void show_json(const struct opened *m, const struct meta *t, bool metadat
     buf_ch(out, '\n');
 }
 
-static void show_text(const struct opened *m, const struct meta *t, buf *out)
+static void show_text(const struct opened *m, const struct shown *s, buf *out)
 {
+    const struct meta *t = &m->meta;
     char a[24], b[24], c[24];
 
     buf_printf(out, "%s\n", m->path);
@@ -257,13 +282,20 @@ static void show_text(const struct opened *m, const struct meta *t, buf *out)
                (unsigned long long)m->g.n_tensors, cli_bytes(t->weight_bytes, b));
     buf_printf(out, "  shape         %u layers, width %u, %u heads of %u, %u KV heads, FFN %u\n",
                t->n_layer, t->n_embd, t->n_head, t->head_dim, t->n_head_kv, t->n_ff);
+    if (t->n_expert)
+        buf_printf(out, "  experts       %u, %u used for each token\n", t->n_expert,
+                   t->n_expert_used);
+    if (s->runs && s->plan.n_states)
+        buf_printf(out, "  states        %s a sequence\n",
+                   cli_bytes(4 * plan_state_floats(&s->plan), c));
     buf_printf(out, "  context       %u positions, %s of f16 cache for 1,000, RoPE scaling: %s\n",
-               t->n_ctx_train, cli_bytes(1000 * meta_kv_bytes_per_pos(t, DTYPE_F16, DTYPE_F16), c),
-               meta_rope_name(t->rope_scaling));
+               t->n_ctx_train, cli_bytes(1000 * kv_bytes(s), c), meta_rope_name(t->rope_scaling));
     buf_printf(out, "  vocabulary    %u tokens, tokenizer %.*s%s%.*s\n", t->n_vocab,
                STR(t->tokenizer_model), t->tokenizer_pre.n ? ", " : "", STR(t->tokenizer_pre));
     buf_printf(out, "  chat          %s\n",
                t->chat_template.n ? "has a chat template" : "no chat template");
+    if (t->pooling) buf_printf(out, "  embeddings    pooling %s\n", meta_pooling_name(t->pooling));
+    if (!s->runs) buf_printf(out, "  runs          no: %s\n", s->why.text);
 }
 
 static void show_metadata(const struct gguf *g, buf *out)
@@ -286,6 +318,7 @@ static void show_metadata(const struct gguf *g, buf *out)
 static enum err run_show(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
 {
     static struct opened m;
+    static struct shown s;
     struct show_opts o = {0};
     buf out = {.cap = LIMIT_HTTP_REPLY};
     bool help;
@@ -293,10 +326,11 @@ static enum err run_show(const struct cli_cmd *cmd, int argc, char **argv, struc
 
     if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
     if ((code = open_meta(&m, o.model, e))) return code;
+    s.runs = compile(&m, &s.plan, &s.why) == ERR_OK;
     if (o.json) {
-        show_json(&m, &m.meta, o.metadata, &out);
+        show_json(&m, &s, o.metadata, &out);
     } else {
-        show_text(&m, &m.meta, &out);
+        show_text(&m, &s, &out);
         if (o.metadata) show_metadata(&m.g, &out);
     }
     fwrite(out.p, 1, out.n, stdout);

@@ -19,6 +19,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/os.h"
+#include "engine/embed.h"
 #include "engine/kv.h"
 #include "engine/load.h"
 #include "engine/run.h"
@@ -30,6 +31,8 @@ struct engine {
     struct kv *kv;
     struct sched sched;
     struct sampler *sampler;
+    struct embed embed;    /* when vectors are made */
+    double *sums;          /* [n_slots][engine_width()], then too */
     buf text;              /* what one event carries */
     int32_t *eval_pos;     /* [max_batch] */
     uint32_t *eval_out;    /* [max_batch]: 0, 1, 2, ... */
@@ -43,13 +46,15 @@ struct engine {
 
 static struct sched_conf sched_conf_of(const struct engine_conf *c)
 {
-    return (struct sched_conf){c->n_slots, c->n_ctx, c->max_batch};
+    return (struct sched_conf){.n_slots = c->n_slots, .n_ctx = c->n_ctx, .max_batch = c->max_batch};
 }
 
-static uint64_t own_bytes(const struct engine_conf *c, uint32_t n_blocks, uint32_t n_vocab)
+static uint64_t own_bytes(const struct engine_conf *c, uint32_t n_blocks, uint32_t width)
 {
     struct sched_conf s = sched_conf_of(c);
-    return kv_bytes(n_blocks) + sched_bytes(&s) + sample_bytes(n_vocab);
+    uint64_t bytes = kv_bytes(n_blocks) + sched_bytes(&s);
+    if (c->want == ENGINE_LOGITS) return bytes + sample_bytes(width);
+    return bytes + (uint64_t)c->n_slots * width * sizeof(double);
 }
 
 static void kv_copy_in_device(void *owner, uint32_t from, uint32_t to, uint32_t n)
@@ -68,13 +73,24 @@ static size_t text_room(const struct tok *t)
 static enum err open_parts(struct engine *en, struct err_info *e)
 {
     const struct engine_conf *c = &en->load.conf;
+    const struct plan *p = &en->load.plan;
     struct sched_conf sc = sched_conf_of(c);
     size_t room = text_room(en->load.tok);
     enum err err;
+    sc.unshared = p->n_states > 0;
+    sc.whole = p->whole;
+    sc.long_from = p->rope_long_from;
     if ((err = kv_new(&en->kv, en->load.n_blocks, kv_copy_in_device, en, e)) ||
-        (err = sched_init(&en->sched, &sc, en->kv, e)) ||
-        (err = sample_new(&en->sampler, en->load.meta.n_vocab, e)))
+        (err = sched_init(&en->sched, &sc, en->kv, e)))
         return err;
+    if (c->want == ENGINE_LOGITS) {
+        if ((err = sample_new(&en->sampler, en->load.meta.n_vocab, e))) return err;
+    } else if ((err = embed_init(&en->embed, &en->load.gguf, engine_width(en), e))) {
+        return err;
+    } else if (!(en->sums = mem_array((size_t)c->n_slots * engine_width(en), sizeof *en->sums))) {
+        return ERR_FAIL(e, NOMEM, "no memory for %u vectors of %u values", c->n_slots,
+                        engine_width(en));
+    }
     buf_init(&en->text, room);
     en->eval_pos = mem_array(c->max_batch, sizeof *en->eval_pos);
     en->eval_out = mem_array(c->max_batch, sizeof *en->eval_out);
@@ -118,6 +134,8 @@ void engine_close(struct engine *en)
     sched_fini(&en->sched);
     kv_free(en->kv);
     sample_free(en->sampler);
+    mem_free(en->sums);
+    embed_fini(&en->embed);
     buf_fini(&en->text);
     mem_free(en->eval_pos);
     mem_free(en->eval_out);
@@ -139,6 +157,11 @@ static enum err check_ids(const struct engine *en, const int32_t *ids, uint32_t 
             "the prompt has %u tokens, the context holds %u; shorten the prompt or load "
             "the model with a larger context",
             n, n_ctx);
+    if (n > engine_n_prompt(en))
+        return ERR_FAIL(e, CONTEXT,
+                        "the text has %u tokens, and this model reads a text in one batch, which "
+                        "holds %u; shorten the text or load the model with a larger batch",
+                        n, engine_n_prompt(en));
     for (uint32_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= n_vocab)
             return ERR_FAIL(e, INVALID, "token %u of the prompt is %d; the vocabulary has 0 to %u",
@@ -146,10 +169,29 @@ static enum err check_ids(const struct engine *en, const int32_t *ids, uint32_t 
     return ERR_OK;
 }
 
+/* A reply from a model that makes vectors, or the other way round. */
+static enum err check_kind(const struct engine *en, const struct gen_job *job, struct err_info *e)
+{
+    bool scores = en->load.conf.want == ENGINE_SCORES;
+    if (en->load.conf.want == ENGINE_LOGITS) {
+        if (!job->vector) return ERR_OK;
+        return ERR_FAIL(e, INVALID,
+                        "this model was loaded to generate text, not to make vectors of texts; use "
+                        "an embedding model");
+    }
+    if (!job->vector)
+        return ERR_FAIL(e, INVALID, "this model makes %s of texts, it does not generate text",
+                        scores ? "scores" : "vectors");
+    if (scores != (job->pooling == POOLING_RANK))
+        return ERR_FAIL(e, INVALID, "this model makes %s of texts, not %s",
+                        scores ? "scores" : "vectors", scores ? "vectors" : "scores");
+    return ERR_OK;
+}
+
 enum err engine_submit(struct engine *en, struct gen_job *job, struct err_info *e)
 {
-    enum err err = check_ids(en, job->prompt, job->n_prompt, e);
-    if (err) return err;
+    enum err err = check_kind(en, job, e);
+    if (err || (err = check_ids(en, job->prompt, job->n_prompt, e))) return err;
     if (job->n_stops > LIMIT_STOP_STRINGS)
         return ERR_FAIL(e, LIMIT, "%zu stop strings; at most %d are allowed", job->n_stops,
                         LIMIT_STOP_STRINGS);
@@ -160,6 +202,8 @@ enum err engine_submit(struct engine *en, struct gen_job *job, struct err_info *
     if (!sched_push(&en->sched, job))
         return ERR_FAIL(e, BUSY, "%d requests are waiting already; try again later",
                         LIMIT_JOB_QUEUE);
+    job->rows = GEN_ROWS_LAST;
+    if (job->vector) job->rows = embed_rows(job->pooling, en->load.meta.causal);
     job->usage = (struct gen_usage){.prompt_tokens = job->n_prompt};
     job->submitted_ns = os_now_ns();
     return ERR_OK;
@@ -210,6 +254,7 @@ static void start(struct engine *en, struct slot *slot)
     slot->admitted_ns = os_now_ns();
     slot->seed = (uint64_t)job->params.seed;
     slot->has_stream = false;
+    if (job->vector) return;
     enum err err = ERR_OK;
     if (job->params.seed < 0) err = os_random(&slot->seed, sizeof slot->seed, &e);
     if (!err) {
@@ -297,7 +342,7 @@ static void advance(struct engine *en, struct slot *slot)
         finish(en, slot, (struct gen_event){.finish = GEN_LENGTH});
         return;
     }
-    ev.id = next_token(en, slot, l->conf.backend->logits(l->dev, slot->out), &ev);
+    ev.id = next_token(en, slot, l->conf.backend->result(l->dev, slot->out), &ev);
     bool stop = ev.id >= 0 && (uint32_t)ev.id < tok_count(l->tok) && !job->params.ignore_eos &&
                 tok_is_end(l->tok, ev.id);
     bool hit = false;
@@ -323,6 +368,29 @@ static void advance(struct engine *en, struct slot *slot)
         finish(en, slot, (struct gen_event){.finish = GEN_LENGTH});
 }
 
+/* Takes the rows that the step computed for jobs that want vectors, and hands out whole ones. */
+static void collect(struct engine *en)
+{
+    const struct load *l = &en->load;
+    struct sched *s = &en->sched;
+    for (uint32_t i = 0; i < s->n_active;) {
+        struct slot *slot = s->order[i];
+        struct embed_text t = {slot->job->pooling,
+                               en->sums + (size_t)(slot - s->slots) * engine_width(en),
+                               slot->job->vector};
+        uint32_t from = slot->seq.n_pos - slot->rows, row = slot->out;
+        for (uint32_t pos = from; pos < slot->seq.n_pos && row != SCHED_NO_OUT; pos++)
+            if (sched_wants(slot, pos))
+                embed_row(&en->embed, &t, pos, l->conf.backend->result(l->dev, row++));
+        if (slot->rows == 0 || slot->seq.n_pos < slot->n_tok) { /* more to come */
+            i++;
+            continue;
+        }
+        embed_end(&en->embed, &t, slot->n_tok);
+        finish(en, slot, (struct gen_event){.finish = GEN_STOP});
+    }
+}
+
 bool engine_step(struct engine *en)
 {
     struct sched *s = &en->sched;
@@ -335,30 +403,37 @@ bool engine_step(struct engine *en)
         sched_commit(s);
         en->stats.steps++;
     }
-    for (uint32_t i = 0; i < s->batch.n_out; i++) {
-        mem_forbid(true);
-        advance(en, s->outs[i]);
+    if (en->load.conf.want == ENGINE_LOGITS) {
+        for (uint32_t i = 0; i < s->n_outs; i++) {
+            mem_forbid(true);
+            advance(en, s->outs[i]);
+        }
     }
     mem_forbid(false);
+    if (work && en->load.conf.want != ENGINE_LOGITS) collect(en);
     return work || moved;
 }
 
 /* ---- evaluation ---- */
 
 enum err engine_eval(struct engine *en, const int32_t *ids, uint32_t n,
-                     void (*row)(uint32_t i, const float *logits, void *owner), void *owner,
+                     void (*row)(uint32_t i, const float *values, void *owner), void *owner,
                      struct err_info *e)
 {
     const struct engine_conf *c = &en->load.conf;
+    const struct plan *p = &en->load.plan;
     struct kv_seq seq = {.blocks = en->eval_blocks, .unshared = true};
     uint32_t most = c->max_out < c->max_batch ? c->max_out : c->max_batch;
     enum err err = check_ids(en, ids, n, e);
     if (err) return err;
-    if (!kv_grow(en->kv, &seq, n))
+    if ((p->n_states && en->sched.n_active) || !kv_grow(en->kv, &seq, n))
         return ERR_FAIL(e, BUSY, "the KV cache is in use; try again when no job is running");
     while (seq.n_pos < n) {
         uint32_t some = n - seq.n_pos < most ? n - seq.n_pos : most, from = seq.n_pos;
-        struct batch_span span = {.n = some, .pos = from, .blocks = seq.blocks};
+        struct batch_span span = {.n = some,
+                                  .pos = from,
+                                  .blocks = seq.blocks,
+                                  .rope_long = p->rope_long_from && n > p->rope_long_from};
         struct batch b = {.n = some,
                           .tok = ids + from,
                           .pos = en->eval_pos,
@@ -368,12 +443,34 @@ enum err engine_eval(struct engine *en, const int32_t *ids, uint32_t n,
                           .n_out = some};
         for (uint32_t i = 0; i < some; i++)
             en->eval_pos[i] = (int32_t)(from + i);
-        run_plan(c->backend, en->load.dev, &en->load.plan, &b);
+        run_plan(c->backend, en->load.dev, p, &b);
         kv_commit(en->kv, &seq, ids, some);
         for (uint32_t i = 0; i < some; i++)
-            row(from + i, c->backend->logits(en->load.dev, i), owner);
+            row(from + i, c->backend->result(en->load.dev, i), owner);
     }
     kv_release(en->kv, &seq, ids);
+    return ERR_OK;
+}
+
+static void on_embed_event(struct gen_job *job, const struct gen_event *ev)
+{
+    if (ev->type == GEN_DONE) *(struct gen_event *)job->owner = *ev;
+}
+
+enum err engine_embed(struct engine *en, const int32_t *ids, uint32_t n, enum meta_pooling pooling,
+                      float *vector, struct err_info *e)
+{
+    struct gen_event end = {.type = GEN_TOKEN};
+    struct gen_job job = {.prompt = ids,
+                          .n_prompt = n,
+                          .vector = vector,
+                          .pooling = pooling,
+                          .on_event = on_embed_event,
+                          .owner = &end};
+    enum err err = engine_submit(en, &job, e);
+    if (err) return err;
+    while (end.type != GEN_DONE)
+        engine_step(en);
     return ERR_OK;
 }
 
@@ -412,6 +509,35 @@ const struct gguf *engine_gguf(const struct engine *en)
 uint32_t engine_n_ctx(const struct engine *en)
 {
     return en->load.conf.n_ctx;
+}
+
+uint32_t engine_n_prompt(const struct engine *en)
+{
+    const struct engine_conf *c = &en->load.conf;
+    return en->load.plan.whole && c->max_batch < c->n_ctx ? c->max_batch : c->n_ctx;
+}
+
+enum engine_want engine_want(const struct engine *en)
+{
+    return en->load.conf.want;
+}
+
+uint32_t engine_width(const struct engine *en)
+{
+    return en->load.plan.width[en->load.plan.out];
+}
+
+uint32_t engine_vector(const struct engine *en)
+{
+    return en->embed.n;
+}
+
+enum meta_pooling engine_pooling(const struct engine *en)
+{
+    const struct meta *m = &en->load.meta;
+    if (en->load.conf.want == ENGINE_SCORES) return POOLING_RANK;
+    if (m->pooling != POOLING_NONE && m->pooling != POOLING_RANK) return m->pooling;
+    return m->causal ? POOLING_LAST : POOLING_MEAN;
 }
 
 const char *engine_describe(const struct engine *en)

@@ -1,4 +1,5 @@
-/* engine: one loaded model that turns prompts into tokens for many clients at once.
+/* engine: one loaded model that turns prompts into tokens, or texts into vectors, for many clients
+ * at once.
  *
  * Two nouns. An `engine` is a loaded model with its device, KV cache and scheduler; it belongs to
  * one thread, which calls engine_step() in a loop. A `gen_job` is one request: the caller fills it,
@@ -22,10 +23,20 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "compute/backend.h"
+#include "model/meta.h"
 #include "proto/params.h"
 #include "text/tok.h"
 
 struct engine;
+
+/* What the model is opened for. */
+enum engine_want {
+    ENGINE_AUTO,   /* what it was made for */
+    ENGINE_LOGITS, /* text */
+    ENGINE_HIDDEN, /* vectors of texts */
+    ENGINE_SCORES, /* what its classifier head says of texts */
+    ENGINE_VECTORS /* scores if it has a classifier head, else vectors */
+};
 
 struct engine_conf {
     const struct backend *backend;
@@ -36,8 +47,9 @@ struct engine_conf {
     uint32_t max_out;   /* logits rows of one step; 0: n_slots */
     uint64_t kv_budget; /* bytes of KV cache; 0: n_slots sequences of n_ctx, at most 2 GiB, at least
                            one */
-    enum dtype ktype, vtype; /* of the KV cache, F32 or F16; zero is F32 */
+    enum dtype ktype, vtype; /* of the KV cache: F32, F16, BF16, Q8_0, Q4_0; zero is F32 */
     const char *isa;         /* see dev_conf */
+    enum engine_want want;
 };
 
 struct gen_logprob {
@@ -65,9 +77,19 @@ struct gen_event {
     const char *message;
 };
 
+/* Of which tokens results are needed; the engine's business. */
+enum gen_rows { GEN_ROWS_LAST, GEN_ROWS_ALL, GEN_ROWS_FIRST };
+
 struct gen_job {
     const int32_t *prompt; /* [n_prompt], n_prompt >= 1, borrowed until GEN_DONE */
     uint32_t n_prompt;
+    /* For an engine that makes vectors: where the one of this prompt goes, [engine_vector()], or
+     * with POOLING_NONE the rows of all tokens, [engine_width()] each. NULL: a reply is wanted, as
+     * below.
+     */
+    float *vector;
+    enum meta_pooling pooling;
+    enum gen_rows rows; /* set by engine_submit() */
     struct params params;
     const str *stops; /* borrowed until GEN_DONE */
     size_t n_stops;
@@ -98,11 +120,15 @@ MUST_CHECK enum err engine_submit(struct engine *en, struct gen_job *job, struct
 /* Runs one step. False when there was nothing to do. */
 bool engine_step(struct engine *en);
 
-/* One forward pass over a whole sequence without sampling: calls row(i, logits) for every token.
- * For eval and tests; uses the same plan, cache and batching. */
+/* One forward pass over a whole sequence without sampling: calls row(i, values) for every token
+ * with its logits, or whatever the model was opened for. For eval and tests; uses the same plan,
+ * cache and batching. */
 MUST_CHECK enum err engine_eval(struct engine *en, const int32_t *ids, uint32_t n,
-                                void (*row)(uint32_t i, const float *logits, void *owner),
+                                void (*row)(uint32_t i, const float *values, void *owner),
                                 void *owner, struct err_info *e);
+/* The vector of one text: as a job would get it. Nothing else may be in the engine. */
+MUST_CHECK enum err engine_embed(struct engine *en, const int32_t *ids, uint32_t n,
+                                 enum meta_pooling pooling, float *vector, struct err_info *e);
 
 /* ---- inspect ---- */
 struct engine_stats {
@@ -118,6 +144,15 @@ const struct meta *engine_meta(const struct engine *en);
 const struct plan *engine_plan(const struct engine *en);
 const struct gguf *engine_gguf(const struct engine *en);
 uint32_t engine_n_ctx(const struct engine *en);
+/* Tokens of the longest prompt: less than the context where a prompt is computed in one batch. */
+uint32_t engine_n_prompt(const struct engine *en);
+enum engine_want engine_want(const struct engine *en); /* LOGITS, HIDDEN or SCORES */
+/* Values of a row of results: n_vocab, n_embd, or the labels of a classifier. */
+uint32_t engine_width(const struct engine *en);
+uint32_t engine_vector(const struct engine *en); /* values of a vector of a text; 0: makes none */
+/* How vectors are pooled where nobody asks otherwise: as the model says, else the mean, or the last
+ * token where tokens see only what is before them. */
+enum meta_pooling engine_pooling(const struct engine *en);
 const char *engine_describe(const struct engine *en); /* back end and threads */
 
 #endif

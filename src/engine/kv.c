@@ -5,10 +5,10 @@
  *   live   `ref` sequences hold it;
  *   idle   nobody holds it but it is cached: in the LRU list, oldest first.
  * A cached block is a node of a tree: its parent is the cached block of the positions before it (or
- * the root), its key the tokens it stands for. Sealed blocks, all KV_BLOCK tokens, are also in a
- * hash table keyed by (parent, tokens); the unfinished last block of a released sequence is in the
- * tree only. A cached block is never written, so a sequence that needs the first part of one copies
- * that part into a block of its own.
+ * the root of its sequence's kind), its key the tokens it stands for. Sealed blocks, all KV_BLOCK
+ * tokens, are also in a hash table keyed by (parent, tokens); the unfinished last block of a
+ * released sequence is in the tree only. A cached block is never written, so a sequence that needs
+ * the first part of one copies that part into a block of its own.
  *
  * Invariants:
  *   - free + live + idle = all blocks;
@@ -30,7 +30,7 @@
 
 struct block {
     uint32_t ref;
-    uint32_t parent; /* cached: a cached block or the root */
+    uint32_t parent; /* cached: a cached block or a root */
     uint32_t child;  /* first of its children */
     uint32_t sib_next, sib_prev;
     uint32_t lru_next, lru_prev; /* idle; free blocks are chained by lru_next */
@@ -41,7 +41,7 @@ struct block {
 };
 
 struct kv {
-    struct block *b; /* [n + 1]; b[n] is the root */
+    struct block *b; /* [n + KV_KINDS]; the last are the roots */
     uint32_t *bucket;
     uint32_t n, mask;
     uint32_t free_head, lru_head, lru_tail;
@@ -65,17 +65,17 @@ static uint32_t bucket_count(uint32_t n_blocks)
 
 uint64_t kv_bytes(uint32_t n_blocks)
 {
-    return ((uint64_t)n_blocks + 1) * sizeof(struct block) +
+    return ((uint64_t)n_blocks + KV_KINDS) * sizeof(struct block) +
            (uint64_t)bucket_count(n_blocks) * sizeof(uint32_t) + sizeof(struct kv);
 }
 
 enum err kv_new(struct kv **out, uint32_t n_blocks, kv_copy_fn *copy, void *owner,
                 struct err_info *e)
 {
-    ASSERT(n_blocks > 0 && n_blocks < NONE);
+    ASSERT(n_blocks > 0 && n_blocks < NONE - KV_KINDS);
     uint32_t n_bucket = bucket_count(n_blocks);
     struct kv *kv = mem_alloc(sizeof *kv);
-    struct block *b = mem_array((size_t)n_blocks + 1, sizeof *b);
+    struct block *b = mem_array((size_t)n_blocks + KV_KINDS, sizeof *b);
     uint32_t *bucket = mem_array(n_bucket, sizeof *bucket);
     if (!kv || !b || !bucket) {
         mem_free(bucket);
@@ -95,12 +95,12 @@ enum err kv_new(struct kv **out, uint32_t n_blocks, kv_copy_fn *copy, void *owne
                       .n_free = n_blocks};
     for (uint32_t i = 0; i < n_bucket; i++)
         bucket[i] = NONE;
-    for (uint32_t i = 0; i <= n_blocks; i++) {
+    for (uint32_t i = 0; i < n_blocks + KV_KINDS; i++) {
         b[i].child = NONE;
         b[i].lru_next = i + 1 < n_blocks ? i + 1 : NONE;
+        b[i].cached = i >= n_blocks; /* the roots, held for ever */
+        b[i].ref = i >= n_blocks ? UINT32_MAX : 0;
     }
-    b[n_blocks].cached = true; /* the root, held for ever */
-    b[n_blocks].ref = UINT32_MAX;
     *out = kv;
     return ERR_OK;
 }
@@ -271,7 +271,7 @@ bool kv_grow(struct kv *kv, struct kv_seq *s, uint32_t n_pos)
 
 static uint32_t parent_of(const struct kv *kv, const struct kv_seq *s, uint32_t index)
 {
-    return index ? s->blocks[index - 1] : kv->n;
+    return index ? s->blocks[index - 1] : kv->n + s->kind;
 }
 
 /* Puts cached block i at `index`, giving back the block the sequence had there. */
@@ -308,9 +308,10 @@ uint32_t kv_reuse(struct kv *kv, struct kv_seq *s, const int32_t *tok, uint32_t 
     return s->n_pos - start;
 }
 
-uint32_t kv_peek(const struct kv *kv, const int32_t *tok, uint32_t limit)
+uint32_t kv_peek(const struct kv *kv, const struct kv_seq *s, const int32_t *tok, uint32_t limit)
 {
-    uint32_t parent = kv->n, held = 0;
+    uint32_t parent = kv->n + s->kind, held = 0;
+    if (s->unshared) return 0;
     for (uint32_t at = 0; at + KV_BLOCK <= limit; at += KV_BLOCK) {
         parent = lookup(kv, parent, tok + at);
         if (parent == NONE || kv->b[parent].ref == 0) break;
@@ -378,7 +379,7 @@ static const char *check_node(const struct kv *kv, uint32_t i)
     uint32_t n = 0;
     if (!p->cached) return "a cached block's parent is not cached";
     if (b->ref > p->ref) return "a block has more holders than its parent";
-    if (p->n_tok != KV_BLOCK && b->parent != kv->n) return "an unfinished block has a child";
+    if (p->n_tok != KV_BLOCK && b->parent < kv->n) return "an unfinished block has a child";
     if (b->n_tok == KV_BLOCK && lookup(kv, b->parent, b->tok) != i)
         return "a sealed block is not found, or has a twin";
     for (uint32_t c = p->child; c != NONE; c = kv->b[c].sib_next)

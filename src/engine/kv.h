@@ -24,7 +24,10 @@ struct kv_seq {
     uint32_t n_blocks; /* held */
     uint32_t n_pos;    /* positions computed */
     bool unshared;     /* neither take blocks of others nor leave any behind */
+    uint32_t kind;     /* < KV_KINDS: the same tokens mean the same keys only within a kind */
 };
+
+#define KV_KINDS 2
 
 /* Copies the first n positions of block `from` to block `to`, in all layers. */
 typedef void kv_copy_fn(void *owner, uint32_t from, uint32_t to, uint32_t n);
@@ -45,9 +48,9 @@ bool kv_grow(struct kv *kv, struct kv_seq *s, uint32_t n_pos);
  * many. Does nothing unless n_pos is a multiple of KV_BLOCK. Blocks already held beyond n_pos are
  * used or given back. */
 uint32_t kv_reuse(struct kv *kv, struct kv_seq *s, const int32_t *tok, uint32_t limit);
-/* How many of the blocks that a fresh sequence of these tokens would take are held by running
- * sequences, that is, cost nothing. */
-uint32_t kv_peek(const struct kv *kv, const int32_t *tok, uint32_t limit);
+/* How many of the blocks that the sequence, still fresh, would take for these tokens are held by
+ * running sequences, that is, cost nothing. */
+uint32_t kv_peek(const struct kv *kv, const struct kv_seq *s, const int32_t *tok, uint32_t limit);
 /* The next n positions are computed; tok is the whole sequence from its first token. */
 void kv_commit(struct kv *kv, struct kv_seq *s, const int32_t *tok, uint32_t n);
 /* Lets go of everything; what was computed stays findable while there is room. */

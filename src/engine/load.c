@@ -50,16 +50,59 @@ static enum err settle_conf(struct load *l, const struct engine_conf *conf, stru
         return err;
     /* Every decoding slot has its row and its logits in every step. */
     if (c->max_batch < c->n_slots) c->max_batch = c->n_slots;
+    if (c->want == ENGINE_AUTO || c->want == ENGINE_VECTORS) {
+        enum plan_want want = plan_want_of(&l->meta);
+        bool text = want == PLAN_LOGITS && c->want == ENGINE_AUTO;
+        c->want = text ? ENGINE_LOGITS : want == PLAN_RANK ? ENGINE_SCORES : ENGINE_HIDDEN;
+    }
+    return ERR_OK;
+}
+
+/* The positions that the model has learned; 0: it has learned none. */
+static uint32_t learned_positions(const struct plan *p)
+{
+    uint64_t least = UINT32_MAX;
+    for (uint32_t i = 0; i < p->n_steps; i++) {
+        const struct plan_step *s = &p->steps[i];
+        if (s->op == OP_ROWADD && s->u.rowadd.by_pos && p->tensors[s->w].rows < least)
+            least = p->tensors[s->w].rows;
+    }
+    return least < UINT32_MAX ? (uint32_t)least : 0;
+}
+
+/* What the plan says about sizes that nobody asked for, or that were asked for in vain. */
+static enum err settle_sizes(struct load *l, const struct engine_conf *asked, struct err_info *e)
+{
+    struct engine_conf *c = &l->conf;
+    uint32_t learned = learned_positions(&l->plan);
+    if (learned && c->n_ctx > learned) {
+        if (asked->n_ctx)
+            return ERR_FAIL(e, INVALID,
+                            "the context is %u; this model has learned %u positions and knows no "
+                            "others",
+                            c->n_ctx, learned);
+        c->n_ctx = learned;
+    }
+    /* A text that goes into one batch should fit. */
+    if (l->plan.whole && !asked->max_batch && c->max_batch < c->n_ctx)
+        c->max_batch = c->n_ctx < LIMIT_BATCH ? c->n_ctx : LIMIT_BATCH;
+    if (l->plan.whole || c->want != ENGINE_LOGITS) c->max_out = c->max_batch;
     if (c->max_out < c->n_slots) c->max_out = c->n_slots;
     if (c->max_out > c->max_batch) c->max_out = c->max_batch;
     return ERR_OK;
 }
 
-/* Blocks of the KV cache: what the budget buys, at least one sequence. */
+static uint64_t kv_bytes_of(const struct load *l, const struct engine_conf *c, uint64_t n_blocks)
+{
+    return plan_kv_bytes_per_pos(&l->plan, c->ktype, c->vtype) * KV_BLOCK * n_blocks;
+}
+
+/* Blocks of the KV cache: what the budget buys, at least one sequence. A model without attention
+ * has blocks as well, of no bytes: they count positions. */
 static uint32_t block_count(const struct load *l, const struct engine_conf *c)
 {
     uint64_t one = ((uint64_t)c->n_ctx + KV_BLOCK - 1) / KV_BLOCK, all = one * c->n_slots;
-    uint64_t bytes = meta_kv_bytes_per_pos(&l->meta, c->ktype, c->vtype) * KV_BLOCK;
+    uint64_t bytes = kv_bytes_of(l, c, 1);
     uint64_t budget = c->kv_budget ? c->kv_budget : DEFAULT_KV_BUDGET;
     uint64_t n = bytes ? budget / bytes : all;
     if (!c->kv_budget && n > all) n = all;
@@ -67,12 +110,14 @@ static uint32_t block_count(const struct load *l, const struct engine_conf *c)
     return n < UINT32_MAX / KV_BLOCK ? (uint32_t)n : UINT32_MAX / KV_BLOCK;
 }
 
-static struct dev_conf device_conf(const struct engine_conf *c, uint32_t n_blocks)
+static struct dev_conf device_conf(const struct load *l, const struct engine_conf *c,
+                                   uint32_t n_blocks)
 {
     return (struct dev_conf){.n_threads = c->n_threads,
                              .max_batch = c->max_batch,
                              .max_out = c->max_out,
                              .n_blocks = n_blocks,
+                             .n_states = l->plan.n_states ? c->n_slots : 0,
                              .ktype = c->ktype,
                              .vtype = c->vtype,
                              .isa = c->isa};
@@ -106,9 +151,35 @@ static enum err check_kernels(const struct load *l, struct err_info *e)
     if (s) return refuse_step(l, s, e);
     for (uint32_t i = 0; i < l->plan.n_steps; i++)
         if (!be->op[l->plan.steps[i].op]) return refuse_step(l, &l->plan.steps[i], e);
+    return ERR_OK;
+}
+
+/* A head's row must be a whole number of blocks of the type. */
+static enum err check_cache(const struct load *l, const struct plan_cache *c, struct err_info *e)
+{
+    const enum dtype type[2] = {l->conf.ktype, l->conf.vtype};
+    const uint32_t dim[2] = {c->k_dim, c->v_dim};
+    for (int i = 0; i < 2; i++) {
+        const struct dtype_info *t = dtype_info(type[i]);
+        if (dim[i] % t->elems)
+            return ERR_FAIL(e, UNSUPPORTED,
+                            "a KV cache of type %s keeps heads of a multiple of %u columns, and "
+                            "this model has heads of %u; choose f16, bf16 or f32",
+                            t->name, t->elems, dim[i]);
+    }
+    return ERR_OK;
+}
+
+static enum err check_kv(const struct load *l, struct err_info *e)
+{
+    const struct backend *be = l->conf.backend;
     if (!be->has_kv(l->conf.ktype, l->conf.vtype))
         return ERR_FAIL(e, UNSUPPORTED, "back end %s has no KV cache of type %s and %s", be->name,
                         dtype_info(l->conf.ktype)->name, dtype_info(l->conf.vtype)->name);
+    for (uint32_t i = 0; i < l->plan.n_caches; i++) {
+        enum err err = check_cache(l, &l->plan.caches[i], e);
+        if (err) return err;
+    }
     return ERR_OK;
 }
 
@@ -123,6 +194,56 @@ static bool named_before(const struct plan *p, uint32_t i)
     return false;
 }
 
+/* A piece of a vector begins at a column. */
+static enum err bind_columns(const struct plan_tensor *t, const struct gguf_tensor *g,
+                             struct dev_weight *w, struct err_info *e)
+{
+    uint64_t before, bytes;
+    if (!dtype_row_bytes(t->dtype, t->first, &before) ||
+        !dtype_row_bytes(t->dtype, t->cols, &bytes))
+        return ERR_FAIL(e, UNSUPPORTED,
+                        "tensor %.*s: values %llu to %llu are wanted, and its type %s has blocks "
+                        "of %u",
+                        STR(t->name), (unsigned long long)t->first,
+                        (unsigned long long)(t->first + t->cols - 1), dtype_info(t->dtype)->name,
+                        dtype_info(t->dtype)->elems);
+    if (before > g->bytes || bytes > g->bytes - before) return ERR_FORMAT;
+    w->data = g->data + before;
+    return ERR_OK;
+}
+
+/* Rows first.. of each of the matrices, which lie one after the other with all their rows, or apart
+ * from each other. */
+static enum err bind_rows(struct load *l, const struct plan_tensor *t, const struct gguf_tensor *g,
+                          struct dev_weight *w, struct err_info *e)
+{
+    uint64_t n = t->n_parts ? t->n_parts : 1, rows = t->rows / n, row;
+    if (!dtype_row_bytes(t->dtype, t->cols, &row) || row == 0) return ERR_FORMAT;
+    uint64_t have = g->bytes / n / row; /* of one matrix */
+    if (t->first > have || rows > have - t->first || (g->parts && n != g->dim[2]))
+        return ERR_FORMAT;
+    w->data = (g->parts ? g->parts[0] : g->data) + t->first * row;
+    if (n == 1 || (rows == have && !g->parts)) return ERR_OK;
+    const void **parts = ARENA_NEW(&l->arena, const void *, n);
+    if (!parts)
+        return ERR_FAIL(e, NOMEM, "no memory for a table of %llu matrices", (unsigned long long)n);
+    for (uint64_t i = 0; i < n; i++)
+        parts[i] = (g->parts ? g->parts[i] : g->data + i * have * row) + t->first * row;
+    *w = (struct dev_weight){.parts = parts};
+    return ERR_OK;
+}
+
+/* ERR_FORMAT without words: the file holds too few bytes. */
+static enum err bind_tensor(struct load *l, const struct plan_tensor *t, struct dev_weight *w,
+                            struct err_info *e)
+{
+    const struct gguf_tensor *g = &l->gguf.tensors[t->file];
+    ASSERT(t->file < l->gguf.n_tensors && g->dtype == t->dtype);
+    if (!g->data && !g->parts) return ERR_FORMAT;
+    bool vector = g->dim[1] * g->dim[2] * g->dim[3] == 1;
+    return vector ? bind_columns(t, g, w, e) : bind_rows(l, t, g, w, e);
+}
+
 static enum err bind(struct load *l, struct err_info *e)
 {
     struct dev_weight *w = ARENA_NEW(&l->arena, struct dev_weight, l->plan.n_tensors);
@@ -130,15 +251,12 @@ static enum err bind(struct load *l, struct err_info *e)
     l->weight_bytes = 0;
     for (uint32_t i = 0; i < l->plan.n_tensors; i++) {
         const struct plan_tensor *t = &l->plan.tensors[i];
-        const struct gguf_tensor *g = &l->gguf.tensors[t->file];
-        uint64_t row;
-        ASSERT(t->file < l->gguf.n_tensors && g->dtype == t->dtype);
-        if (!g->data || !dtype_row_bytes(t->dtype, t->cols, &row) || row > g->bytes ||
-            t->rows > g->bytes / row)
+        enum err err = bind_tensor(l, t, &w[i], e);
+        if (err == ERR_FORMAT)
             return ERR_FAIL(e, FORMAT, "tensor %.*s: the file holds too few bytes for it",
                             STR(t->name));
-        w[i].data = g->data;
-        if (!named_before(&l->plan, i)) l->weight_bytes += g->bytes;
+        if (err) return err;
+        if (!named_before(&l->plan, i)) l->weight_bytes += l->gguf.tensors[t->file].bytes;
     }
     l->weights = w;
     return ERR_OK;
@@ -154,12 +272,15 @@ struct need {
 static struct need needs(const struct load *l, const struct engine_conf *c, load_extra_fn *extra)
 {
     struct need n = {.n_blocks = block_count(l, c)};
-    struct dev_conf d = device_conf(c, n.n_blocks);
+    struct dev_conf d = device_conf(l, c, n.n_blocks);
     uint64_t dev = c->backend->bytes(&l->plan, &d);
-    n.kv = meta_kv_bytes_per_pos(&l->meta, c->ktype, c->vtype) * KV_BLOCK * n.n_blocks;
-    n.compute = (dev > n.kv ? dev - n.kv : 0) + extra(c, n.n_blocks, l->meta.n_vocab);
+    n.kv = kv_bytes_of(l, c, n.n_blocks);
+    n.compute = (dev > n.kv ? dev - n.kv : 0) + extra(c, n.n_blocks, l->plan.width[l->plan.out]);
     /* Copies are in memory already and no longer among what is available. */
-    n.total = l->weight_bytes + n.kv + n.compute;
+    /* Copies of weights are in memory already. */
+    uint64_t mapped =
+        l->weight_bytes > l->gguf.copied_bytes ? l->weight_bytes - l->gguf.copied_bytes : 0;
+    n.total = mapped + n.kv + n.compute;
     n.total -= l->gguf.copied_bytes < l->weight_bytes ? l->gguf.copied_bytes : l->weight_bytes;
     return n;
 }
@@ -177,7 +298,7 @@ static bool smaller(const struct load *l, load_extra_fn *extra, uint64_t avail,
             c->n_ctx /= 2;
         else
             return false;
-        c->max_out = c->n_slots;
+        if (c->want == ENGINE_LOGITS && !l->plan.whole) c->max_out = c->n_slots;
     }
 }
 
@@ -208,13 +329,18 @@ static enum err check_memory(struct load *l, load_extra_fn *extra, struct err_in
 /* All that the file has a say in. */
 static enum err read_parts(struct load *l, const struct engine_conf *conf, struct err_info *e)
 {
+    static const enum plan_want wants[] = {
+        [ENGINE_LOGITS] = PLAN_LOGITS, [ENGINE_HIDDEN] = PLAN_HIDDEN, [ENGINE_SCORES] = PLAN_RANK};
     struct plan_source source = gguf_source(&l->gguf);
+    struct plan_conf pc = {0};
     enum err err;
-    if ((err = meta_from_gguf(&l->meta, &l->arena, &l->gguf, e)) ||
-        (err = settle_conf(l, conf, e)) ||
-        (err = plan_build(&l->plan, &l->arena, &l->meta, &source, e)) ||
+    if ((err = meta_from_gguf(&l->meta, &l->arena, &l->gguf, e)) || (err = settle_conf(l, conf, e)))
+        return err;
+    pc = (struct plan_conf){.want = wants[l->conf.want], .n_ctx = l->conf.n_ctx};
+    if ((err = plan_build(&l->plan, &l->arena, &l->meta, &source, &pc, e)) ||
         (err = plan_fuse(&l->plan, &l->arena, conf->backend->has, e)) ||
-        (err = check_kernels(l, e)) || (err = bind(l, e)))
+        (err = settle_sizes(l, conf, e)) || (err = check_kernels(l, e)) || (err = check_kv(l, e)) ||
+        (err = bind(l, e)))
         return err;
     if ((err = tok_open(&l->tok, &l->gguf, e))) {
         l->tok = NULL;
@@ -230,7 +356,7 @@ static enum err open_device(struct load *l, load_extra_fn *extra, struct err_inf
 {
     enum err err = check_memory(l, extra, e);
     if (err) return err;
-    struct dev_conf d = device_conf(&l->conf, l->n_blocks);
+    struct dev_conf d = device_conf(l, &l->conf, l->n_blocks);
     if ((err = l->conf.backend->open(&l->dev, &l->plan, l->weights, &d, e))) l->dev = NULL;
     return err;
 }

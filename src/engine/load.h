@@ -15,7 +15,7 @@
 #include "text/tok.h"
 
 struct load {
-    struct engine_conf conf; /* every default filled in */
+    struct engine_conf conf; /* every default filled in, `want` among them */
     struct gguf gguf;
     struct arena arena; /* meta, plan, weight table */
     struct meta meta;
@@ -27,8 +27,9 @@ struct load {
     uint64_t weight_bytes, kv_bytes, compute_bytes;
 };
 
-/* What the engine itself will allocate for a configuration, beside the device. */
-typedef uint64_t load_extra_fn(const struct engine_conf *conf, uint32_t n_blocks, uint32_t n_vocab);
+/* What the engine itself will allocate for a configuration, beside the device; `width` is that of a
+ * row of results. */
+typedef uint64_t load_extra_fn(const struct engine_conf *conf, uint32_t n_blocks, uint32_t width);
 
 /* Errors: those of the file and of the plan; ERR_UNSUPPORTED naming op, tensor and type when the
  * back end lacks a kernel; ERR_NOMEM with the bytes short and what would fit; ERR_INVALID for a

@@ -5,7 +5,8 @@
  * missing, the youngest slot is parked until there is one. (3) Slots with more to compute share
  * what is left of the batch; while others decode, that is at most a quarter of it, so that a long
  * prompt slows a running reply by a bounded amount. A chunk that does not finish its prompt ends on
- * a block boundary, where the next one can again take over cached blocks.
+ * a block boundary, where the next one can again take over cached blocks. Where a prompt must go
+ * into one batch there is only pass 3, and who does not fit waits for the next step.
  *
  * Invariants: a slot that is not parked holds the blocks of all its known tokens but the last;
  * slots parked in pass 2 are younger than every slot planned so far; the queue is admitted from
@@ -34,7 +35,7 @@ static uint64_t carve(struct sched *s, const struct sched_conf *c, char *base)
     CARVE(order, struct slot *, c->n_slots);
     CARVE(outs, struct slot *, c->n_slots);
     CARVE(spans, struct batch_span, c->n_slots);
-    CARVE(out, uint32_t, c->n_slots);
+    CARVE(out, uint32_t, c->max_batch);
     CARVE(tok, int32_t, c->max_batch);
     CARVE(pos, int32_t, c->max_batch);
     for (uint32_t i = 0; i < c->n_slots; i++) {
@@ -116,13 +117,12 @@ struct gen_job *sched_take_cancelled(struct sched *s)
  */
 static bool settle(struct sched *s, struct slot *slot)
 {
-    uint32_t need = kv_blocks_for(slot->n_tok), holders = 0;
+    uint32_t need = kv_blocks_for(slot->n_tok), holders = 0, held;
     for (uint32_t i = 0; i < s->n_active; i++)
         holders += s->order[i]->seq.n_blocks > 0;
     if (holders > 0) {
-        need += holders;
-        need -= kv_peek(s->kv, slot->tok, slot->n_tok - 1);
-        if (need > kv_avail(s->kv)) return false;
+        held = kv_peek(s->kv, &slot->seq, slot->tok, slot->n_tok - 1);
+        if (need + holders - held > kv_avail(s->kv)) return false;
     }
     uint32_t cached = kv_reuse(s->kv, &slot->seq, slot->tok, slot->n_tok - 1);
     if (!kv_grow(s->kv, &slot->seq, slot->n_tok)) {
@@ -140,6 +140,14 @@ static void park(struct sched *s, struct slot *slot)
     slot->parked = slot->resumed = true;
 }
 
+/* Positions that the job may come to. */
+static uint32_t longest(const struct sched *s, const struct gen_job *job)
+{
+    int64_t more = job->vector ? 0 : job->params.max_tokens;
+    uint32_t left = s->conf.n_ctx - job->n_prompt;
+    return more < 0 || more > left ? s->conf.n_ctx : job->n_prompt + (uint32_t)more;
+}
+
 struct slot *sched_admit(struct sched *s)
 {
     struct slot *slot = s->slots;
@@ -155,6 +163,9 @@ struct slot *sched_admit(struct sched *s)
     memcpy(slot->tok, job->prompt, job->n_prompt * sizeof *slot->tok);
     slot->n_gen = slot->rows = 0;
     slot->out = SCHED_NO_OUT;
+    slot->rope_long = s->conf.long_from && longest(s, job) > s->conf.long_from;
+    slot->seq.kind = slot->rope_long;
+    slot->seq.unshared = s->conf.unshared || s->conf.whole || job->rows != GEN_ROWS_LAST;
     slot->resumed = false;
     slot->admitted_ns = slot->first_ns = 0;
     if (!settle(s, slot)) {
@@ -185,23 +196,36 @@ static uint32_t pending(const struct slot *slot)
     return slot->n_tok - slot->seq.n_pos;
 }
 
+bool sched_wants(const struct slot *slot, uint32_t pos)
+{
+    switch (slot->job->rows) {
+    case GEN_ROWS_ALL: return true;
+    case GEN_ROWS_FIRST: return pos == 0;
+    default: return pos + 1 == slot->n_tok;
+    }
+}
+
 static void add_rows(struct sched *s, struct slot *slot, uint32_t n)
 {
     struct batch *b = &s->batch;
     uint32_t pos = slot->seq.n_pos;
-    s->spans[b->n_spans++] =
-        (struct batch_span){.first = b->n, .n = n, .pos = pos, .blocks = slot->seq.blocks};
+    s->spans[b->n_spans++] = (struct batch_span){.first = b->n,
+                                                 .n = n,
+                                                 .pos = pos,
+                                                 .blocks = slot->seq.blocks,
+                                                 .state = (uint32_t)(slot - s->slots),
+                                                 .rope_long = slot->rope_long};
     for (uint32_t i = 0; i < n; i++) {
-        s->tok[b->n + i] = slot->tok[pos + i];
-        s->pos[b->n + i] = (int32_t)(pos + i);
+        s->tok[b->n] = slot->tok[pos + i];
+        s->pos[b->n] = (int32_t)(pos + i);
+        if (sched_wants(slot, pos + i)) {
+            if (slot->out == SCHED_NO_OUT) slot->out = b->n_out;
+            s->out[b->n_out++] = b->n;
+        }
+        b->n++;
     }
-    b->n += n;
     slot->rows = n;
-    if (pos + n == slot->n_tok) {
-        slot->out = b->n_out;
-        s->outs[b->n_out] = slot;
-        s->out[b->n_out++] = b->n - 1;
-    }
+    if (slot->out != SCHED_NO_OUT) s->outs[s->n_outs++] = slot;
 }
 
 /* Blocks for all of the slot's tokens; parks others, youngest first, and the slot itself at last.
@@ -226,6 +250,7 @@ static void plan_prefill(struct sched *s, uint32_t room)
         uint32_t more = kv_reuse(s->kv, &slot->seq, slot->tok, slot->n_tok - 1);
         if (!slot->resumed) slot->job->usage.cached_tokens += more;
         uint32_t n = pending(slot);
+        if (n > room && s->conf.whole) continue;
         if (n > room) {
             uint32_t over = (slot->seq.n_pos + room) % KV_BLOCK;
             n = room > over ? room - over : room;
@@ -238,6 +263,7 @@ static void plan_prefill(struct sched *s, uint32_t room)
 bool sched_plan(struct sched *s)
 {
     s->batch = (struct batch){.tok = s->tok, .pos = s->pos, .spans = s->spans, .out = s->out};
+    s->n_outs = 0;
     for (uint32_t i = 0; i < s->n_active; i++) {
         s->order[i]->rows = 0;
         s->order[i]->out = SCHED_NO_OUT;
@@ -246,7 +272,8 @@ bool sched_plan(struct sched *s)
         if (s->order[i]->parked && !settle(s, s->order[i])) break;
     for (uint32_t i = 0; i < s->n_active; i++) {
         struct slot *slot = s->order[i];
-        if (!slot->parked && pending(slot) == 1 && make_room(s, slot)) add_rows(s, slot, 1);
+        if (s->conf.whole || slot->parked || pending(slot) != 1) continue;
+        if (make_room(s, slot)) add_rows(s, slot, 1);
     }
     uint32_t room = s->conf.max_batch - s->batch.n, share = s->conf.max_batch / MIXED_SHARE;
     if (share < KV_BLOCK) share = KV_BLOCK;

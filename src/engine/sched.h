@@ -2,7 +2,8 @@
  *
  * A `slot` is a running sequence: the tokens known so far, of which the first seq.n_pos are
  * computed. One rule covers prefill, decode and recomputation: a slot whose known tokens will all
- * be computed by this step gets a row of logits and thereby its next token. Jobs wait in one queue,
+ * be computed by this step gets a row of logits and thereby its next token. Jobs that want vectors
+ * get the rows that they ask for and no next token. Jobs wait in one queue,
  * first come first served, until a slot is free and the blocks of their prompt are at hand.
  *
  * When a decoding slot needs a block and none is left, the youngest slot is parked: it gives up its
@@ -24,8 +25,9 @@ struct slot {
     uint32_t n_tok;      /* known: prompt and reply */
     uint32_t n_gen;      /* reply tokens among them */
     struct kv_seq seq;
+    bool rope_long;                 /* may come to more than conf.long_from positions */
     uint32_t rows;                  /* in the planned step */
-    uint32_t out;                   /* its row of logits, or SCHED_NO_OUT */
+    uint32_t out;                   /* its first row of results, or SCHED_NO_OUT */
     bool parked;                    /* holds no blocks, waits for room */
     bool resumed;                   /* was parked before: what it reuses now is not news */
     uint64_t admitted_ns, first_ns; /* 0: not yet */
@@ -39,6 +41,9 @@ struct slot {
 
 struct sched_conf {
     uint32_t n_slots, n_ctx, max_batch; /* n_slots <= max_batch */
+    bool unshared;      /* what is computed for one sequence serves no other: recurrent states */
+    bool whole;         /* a prompt goes into one batch; none is longer than max_batch */
+    uint32_t long_from; /* sequences that may come to more positions are kept apart; 0: none */
 };
 
 struct sched {
@@ -53,7 +58,8 @@ struct sched {
     int32_t *tok, *pos;
     uint32_t *out;
     struct batch_span *spans;
-    struct slot **outs; /* [batch.n_out]: whose logits */
+    struct slot **outs; /* [n_outs]: who gets results */
+    uint32_t n_outs;
     void *memory;
 };
 
@@ -74,9 +80,11 @@ struct gen_job *sched_take_cancelled(struct sched *s);
 struct slot *sched_admit(struct sched *s);
 /* Frees the slot: the job is the caller's, what was computed stays cached. */
 void sched_remove(struct sched *s, struct slot *slot);
-/* Fills s->batch, and slot.rows and slot.out of each running slot. False when there is nothing to
- * do. */
+/* Fills s->batch, s->outs, and slot.rows and slot.out of each running slot. False when there is
+ * nothing to do. */
 bool sched_plan(struct sched *s);
+/* Does the slot need the results of the token at this position? */
+bool sched_wants(const struct slot *slot, uint32_t pos);
 /* The planned step has run. */
 void sched_commit(struct sched *s);
 

@@ -46,7 +46,7 @@ struct slot {              /* the private half of a worker */
     enum err fail_code;
     char fail_text[ERR_TEXT_MAX];
     /* what it was asked with, to start it again after making room */
-    char arg_text[8][32];
+    char arg_text[10][32];
     int n_args;
 };
 
@@ -396,6 +396,8 @@ static const struct {
     {"threads", "--threads"},
     {"batch", "--batch"},
     {"kv_type", "--kv-type"},
+    {"kv_type_k", "--kv-type-k"},
+    {"kv_type_v", "--kv-type-v"},
     {"backend", "--backend"},
     {"kv_budget", "--kv-budget"},
 };

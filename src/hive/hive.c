@@ -13,12 +13,13 @@
 #include "base/opt.h"
 #include "base/os.h"
 #include "hive/fleet.h"
+#include "model/dtype.h"
 #include "net/address.h"
 #include "net/relay.h"
 #include "store/config.h"
 
 struct hive_opts {
-    const char *listen, *token, *log_level, *worker, *sandbox;
+    const char *listen, *token, *log_level, *worker, *sandbox, *kv_type;
     int64_t keep_alive;
     int64_t ctx, slots, threads;
     bool with_parent, names_only;
@@ -32,7 +33,7 @@ struct hive {
     struct http_server *http;
     struct fleet *fleet;
     char worker_exe[STORE_PATH_MAX];
-    char arg_text[4][32], level_text[32], sandbox_text[32];
+    char arg_text[4][32], level_text[32], sandbox_text[32], kv_text[32];
     const char *worker_args[9];
     bool stopping;
 };
@@ -50,6 +51,8 @@ static const struct opt opts[] = {
      "slots", "sequences decoded together by one worker; 0: 16"},
     {"threads", 't', OPT_INT, offsetof(struct hive_opts, threads), "N", NULL, NULL, 0, 256,
      "RBEE_THREADS", "threads", "kernel threads of one worker; 0: all cores"},
+    {"kv-type", 0, OPT_ENUM, offsetof(struct hive_opts, kv_type), "TYPE", "f16", DTYPE_KV_NAMES, 0,
+     0, "RBEE_KV_TYPE", "kv_type", "element type of the KV cache"},
     {"worker", 0, OPT_STR, offsetof(struct hive_opts, worker), "FILE", NULL, NULL, 0, 0,
      "RBEE_WORKER", "worker", "worker executable; default: beside this one"},
     {"sandbox", 0, OPT_ENUM, offsetof(struct hive_opts, sandbox), "MODE", "auto",
@@ -478,7 +481,9 @@ static enum err start(struct hive *h, struct err_info *e)
     snprintf(h->level_text, sizeof h->level_text, "--log-level=%s", h->o.log_level);
     h->worker_args[n++] = h->level_text;
     snprintf(h->sandbox_text, sizeof h->sandbox_text, "--sandbox=%s", h->o.sandbox);
-    h->worker_args[n] = h->sandbox_text;
+    h->worker_args[n++] = h->sandbox_text;
+    snprintf(h->kv_text, sizeof h->kv_text, "--kv-type=%s", h->o.kv_type);
+    h->worker_args[n] = h->kv_text;
     if ((code = http_server_new(&h->http, &h->loop, &hc, e))) return code;
     if ((code = address_listen(h->http, h->o.listen, e))) return code;
     return fleet_new(&h->fleet, &fc, e);

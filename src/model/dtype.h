@@ -24,6 +24,9 @@ enum dtype {
 
 #define DTYPE_NO_GGML UINT32_MAX /* the id of a type that GGUF files cannot hold */
 
+/* The types that a KV cache may have, as an option names them. */
+#define DTYPE_KV_NAMES "f32|f16|bf16|q8_0|q4_0"
+
 typedef void dtype_dequant_fn(const void *blocks, float *out, size_t n);
 
 struct dtype_info {

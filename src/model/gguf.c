@@ -493,12 +493,20 @@ static bool find_tensor(const void *owner, str name, struct plan_tensor *t, cons
         .dtype = found->dtype,
         .rows = found->dim[1] * found->dim[2] * found->dim[3],
         .cols = found->dim[0],
+        .n_parts = (uint32_t)(found->dim[2] * found->dim[3]),
     };
     if (data) *data = found->data;
     return true;
 }
 
+static str tensor_name(const void *owner, uint32_t i)
+{
+    const struct gguf *g = owner;
+
+    return g->tensors[i].name;
+}
+
 struct plan_source gguf_source(const struct gguf *g)
 {
-    return (struct plan_source){find_tensor, g};
+    return (struct plan_source){find_tensor, tensor_name, (uint32_t)g->n_tensors, g};
 }

@@ -117,7 +117,7 @@ MUST_CHECK enum err gguf_get_str(const struct gguf *g, const char *key, str *out
 /* Array of strings; *n is 0 and *out NULL when absent. */
 MUST_CHECK enum err gguf_get_strs(const struct gguf *g, const char *key, const str **out, size_t *n,
                                   struct err_info *e);
-/* Arrays of numbers, converted into the arena. */
+/* Arrays of numbers, converted into the arena; bools as 0 and 1 in those of integers. */
 MUST_CHECK enum err gguf_get_f32s(const struct gguf *g, struct arena *a, const char *key,
                                   const float **out, size_t *n, struct err_info *e);
 MUST_CHECK enum err gguf_get_i32s(const struct gguf *g, struct arena *a, const char *key,

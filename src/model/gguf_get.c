@@ -85,6 +85,10 @@ static bool element_i32(const struct gguf_kv *kv, size_t i, int32_t *out)
     uint64_t mag;
     bool negative;
 
+    if (kv->elem == GGUF_BOOL) {
+        *out = kv->data[i] != 0;
+        return true;
+    }
     if (!element_int(kv, i, &mag, &negative) || mag > (uint64_t)INT32_MAX + negative) return false;
     *out = (int32_t)(negative ? -(int64_t)mag : (int64_t)mag);
     return true;

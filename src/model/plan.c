@@ -1,63 +1,59 @@
 /* plan: compiles a family row, a meta and a tensor directory into a list of steps.
  *
- * The builder walks the layers in order and appends steps; whenever a step needs a tensor it looks
- * it up by slot (slot.def), checks its shape against what the step needs, and appends it to the
- * plan's tensors. A required tensor that is absent, or any of a wrong shape, ends the build with
- * its name. Optional tensors (biases, q/k norms) become part of the step when the file has them.
+ * The builder walks the layers in order. What a layer is made of is what tensors it has: a block
+ * that mixes tokens (attention, latent attention, a state space, RWKV) and a feed-forward block,
+ * each with its norms before or after, one after the other or side by side. The blocks are in
+ * plan_attn.c, plan_recur.c and plan_ffn.c.
  *
  * Invariant: what plan_build() returns satisfies the contract of plan.h: registers are written
- * before they are read, every tensor index is valid, and shapes fit. It holds no pointer into the
- * builder.
+ * before they are read, every tensor index is valid, shapes fit, and every tensor of the file is
+ * used by some step or is known to be ignorable. It holds no pointer into the builder.
  */
 #include "model/plan.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "model/plan_int.h"
 
-enum slot {
-#define SLOT_GLOBAL(NAME, name) SLOT_##NAME,
-#define SLOT_LAYER(NAME, name)  SLOT_##NAME,
-#include "model/slot.def"
-    SLOT_COUNT
-};
-
-static const char *const slot_names[SLOT_COUNT] = {
-#define SLOT_GLOBAL(NAME, name) [SLOT_##NAME] = name,
-#define SLOT_LAYER(NAME, name)  [SLOT_##NAME] = name,
-#include "model/slot.def"
-};
-
-enum { STEPS_PER_LAYER = 18, STEPS_OUTSIDE = 4 };
-
-struct builder {
-    struct plan *p;
-    const struct meta *m;
-    const struct plan_source *src;
-    struct err_info *e;
-    struct plan_step *steps;
-    struct plan_tensor *tensors;
-    size_t max_steps, max_tensors;
-    int layer; /* -1 outside the layers */
+enum {
+    STEPS_PER_LAYER = 128,
+    STEPS_OUTSIDE = 16,
+    TENSORS_PER_LAYER = 64, /* slices of fused ones counted each */
+    TENSORS_OUTSIDE = 32
 };
 
 /* ---- tables ---- */
 
 static const struct {
     const char *name, *meaning;
+    enum plan_weights weights;
 } ops[OP_COUNT] = {
-#define OP(NAME, listing, text) [OP_##NAME] = {listing, text},
+#define OP(NAME, listing, weights, text) [OP_##NAME] = {listing, text, PLAN_W_##weights},
 #include "model/op.def"
 #undef OP
 };
 
 static const char *const regs[REG_COUNT] = {
-    [REG_X] = "x", [REG_H] = "h", [REG_Q] = "q",          [REG_K] = "k",
-    [REG_V] = "v", [REG_A] = "a", [REG_G] = "g",          [REG_U] = "u",
-    [REG_D] = "d", [REG_O] = "o", [REG_LOGITS] = "logits"};
+    [REG_X] = "x",   [REG_H] = "h",   [REG_Q] = "q",          [REG_K] = "k",   [REG_V] = "v",
+    [REG_A] = "a",   [REG_G] = "g",   [REG_U] = "u",          [REG_D] = "d",   [REG_P] = "p",
+    [REG_E] = "e",   [REG_W] = "w",   [REG_T0] = "t0",        [REG_T1] = "t1", [REG_T2] = "t2",
+    [REG_T3] = "t3", [REG_T4] = "t4", [REG_T5] = "t5",        [REG_T6] = "t6", [REG_T7] = "t7",
+    [REG_S] = "s",   [REG_O] = "o",   [REG_LOGITS] = "logits"};
+
+static const char *const acts[ACT_COUNT] = {[ACT_SILU] = "silu",
+                                            [ACT_GELU_TANH] = "gelu (tanh)",
+                                            [ACT_GELU_ERF] = "gelu (erf)",
+                                            [ACT_GELU_QUICK] = "gelu (quick)",
+                                            [ACT_RELU] = "relu",
+                                            [ACT_RELU_SQR] = "relu^2",
+                                            [ACT_SIGMOID] = "sigmoid",
+                                            [ACT_TANH] = "tanh",
+                                            [ACT_SOFTPLUS] = "softplus",
+                                            [ACT_NEG_EXP_DECAY] = "exp(-exp)",
+                                            [ACT_SIGMOID_DECAY] = "exp(-sigmoid / sqrt e)",
+                                            [ACT_SWIGLU_CLAMPED] = "swiglu, clamped"};
 
 const char *plan_op_name(enum op op)
 {
@@ -69,254 +65,89 @@ const char *plan_op_meaning(enum op op)
     return (unsigned)op < OP_COUNT ? ops[op].meaning : "unknown";
 }
 
+enum plan_weights plan_op_weights(enum op op)
+{
+    return (unsigned)op < OP_COUNT ? ops[op].weights : PLAN_W_NONE;
+}
+
 const char *plan_reg_name(enum plan_reg r)
 {
     return (unsigned)r < REG_COUNT ? regs[r] : "unknown";
 }
 
+const char *plan_act_name(enum plan_act act)
+{
+    return (unsigned)act < ACT_COUNT ? acts[act] : "unknown";
+}
+
+/* ---- what a step touches ---- */
+
+static uint32_t bit(enum plan_reg r)
+{
+    return r < REG_COUNT ? 1u << r : 0;
+}
+
 uint32_t plan_reads(const struct plan_step *s)
 {
-    uint32_t src = 1u << s->src, src2 = 1u << s->src2, dst = 1u << s->dst;
+    uint32_t r =
+        bit(s->src) | bit(s->src2) | bit(s->src3) | bit(s->src4) | bit(s->src5) | bit(s->src6);
 
     switch (s->op) {
     case OP_EMBED: return 0;
-    case OP_ROPE: return dst;
-    case OP_KVPUT:
-    case OP_GLU:
-    case OP_ADD: return src | src2;
-    case OP_LINEAR_ADD: return src | dst;
-    default: return src;
+    case OP_ROPE:
+    case OP_LINEAR_ADD: return r | bit(s->dst);
+    case OP_COLS: return s->u.cols.onto ? r | bit(s->dst) : r;
+    default: return r;
     }
 }
 
 uint32_t plan_writes(const struct plan_step *s)
 {
-    uint32_t dst = 1u << s->dst;
+    return bit(s->dst) | bit(s->dst2) | bit(s->dst3);
+}
 
-    switch (s->op) {
-    case OP_KVPUT: return 0;
-    case OP_LINEAR2: return dst | 1u << s->dst2;
-    case OP_LINEAR3: return dst | 1u << s->dst2 | 1u << s->dst3;
-    default: return dst;
+void plan_each_vector(const struct plan *p, void (*fn)(void *arg, int tensor), void *arg)
+{
+    for (uint32_t i = 0; i < p->n_steps; i++) {
+        const struct plan_step *s = &p->steps[i];
+        bool vec = ops[s->op].weights == PLAN_W_VEC;
+        int t[6] = {s->b,
+                    s->b2,
+                    s->b3,
+                    vec ? s->w : PLAN_NO_TENSOR,
+                    vec ? s->w2 : PLAN_NO_TENSOR,
+                    vec ? s->w3 : PLAN_NO_TENSOR};
+
+        for (int k = 0; k < 6; k++)
+            if (t[k] != PLAN_NO_TENSOR) fn(arg, t[k]);
     }
 }
 
-/* ---- tensors ---- */
-
-/* Looks a slot up; *out is PLAN_NO_TENSOR when the file lacks it. rows or cols of 0: any. */
-static enum err find(struct builder *b, enum slot slot, uint64_t rows, uint64_t cols, int *out)
+/* A row of a cache; one that is no whole number of blocks is rounded up to one. */
+static uint64_t cache_row(enum dtype t, uint64_t n)
 {
-    struct plan_tensor *t = &b->tensors[b->p->n_tensors];
-    char name[64];
-    int n;
+    const struct dtype_info *i = dtype_info(t);
 
-    ASSERT(b->p->n_tensors < b->max_tensors);
-    *out = PLAN_NO_TENSOR;
-    if (b->layer < 0)
-        n = snprintf(name, sizeof name, "%s", slot_names[slot]);
-    else
-        n = snprintf(name, sizeof name, "blk.%d.%s", b->layer, slot_names[slot]);
-    if (!b->src->find(b->src->owner, (str){name, (size_t)n}, t, NULL)) return ERR_OK;
-    if ((rows && t->rows != rows) || (cols && t->cols != cols))
-        return ERR_FAIL(b->e, FORMAT,
-                        "tensor '%s' is %llu x %llu, but the model's numbers need %llu x %llu",
-                        name, (unsigned long long)t->cols, (unsigned long long)t->rows,
-                        (unsigned long long)(cols ? cols : t->cols),
-                        (unsigned long long)(rows ? rows : t->rows));
-    /* Vectors are read as floats by every op; llama.cpp's converters write them so. */
-    if (rows == 1 && t->dtype != DTYPE_F32)
-        return ERR_FAIL(b->e, UNSUPPORTED, "tensor '%s' is %s; norms and biases must be f32", name,
-                        dtype_info(t->dtype)->name);
-    *out = (int)b->p->n_tensors++;
-    return ERR_OK;
+    return (n + i->elems - 1) / i->elems * i->bytes;
 }
 
-static enum err need(struct builder *b, enum slot slot, uint64_t rows, uint64_t cols, int *out)
+uint64_t plan_kv_bytes_per_pos(const struct plan *p, enum dtype ktype, enum dtype vtype)
 {
-    enum err r = find(b, slot, rows, cols, out);
+    uint64_t sum = 0;
 
-    if (r || *out != PLAN_NO_TENSOR) return r;
-    if (b->layer < 0)
-        return ERR_FAIL(b->e, FORMAT, "the model lacks the tensor '%s'", slot_names[slot]);
-    return ERR_FAIL(b->e, FORMAT, "the model lacks the tensor 'blk.%d.%s'", b->layer,
-                    slot_names[slot]);
+    for (uint32_t i = 0; i < p->n_caches; i++)
+        sum += p->caches[i].n_head *
+               (cache_row(ktype, p->caches[i].k_dim) + cache_row(vtype, p->caches[i].v_dim));
+    return sum;
 }
 
-/* ---- steps ---- */
-
-static struct plan_step *step(struct builder *b, enum op op, enum plan_reg dst, enum plan_reg src)
+uint64_t plan_state_floats(const struct plan *p)
 {
-    struct plan_step *s = &b->steps[b->p->n_steps];
+    uint64_t sum = 0;
 
-    ASSERT(b->p->n_steps < b->max_steps);
-    b->p->n_steps++;
-    *s = (struct plan_step){.op = op, .layer = b->layer, .dst = dst, .src = src};
-    s->w = s->w2 = s->w3 = s->b = s->b2 = s->b3 = PLAN_NO_TENSOR;
-    return s;
-}
-
-static enum err norm(struct builder *b, enum slot slot, enum plan_reg dst, enum plan_reg src)
-{
-    struct plan_step *s = step(b, OP_RMSNORM, dst, src);
-
-    s->eps = b->m->norm_eps;
-    s->group = b->p->width[src];
-    return need(b, slot, 1, s->group, &s->w);
-}
-
-/* Normalises the heads of r in place if the file has a weight for it: one head's or all of them. */
-static enum err head_norm(struct builder *b, enum slot slot, enum plan_reg r)
-{
-    uint64_t width = b->p->width[r], cols;
-    struct plan_step *s;
-    int w;
-    enum err err = find(b, slot, 1, 0, &w);
-
-    if (err || w == PLAN_NO_TENSOR) return err;
-    cols = b->tensors[w].cols;
-    if (cols != width && cols != b->m->head_dim)
-        return ERR_FAIL(b->e, FORMAT, "tensor 'blk.%d.%s' has %llu elements; a head has %u",
-                        b->layer, slot_names[slot], (unsigned long long)cols, b->m->head_dim);
-    s = step(b, OP_RMSNORM, r, r);
-    s->eps = b->m->norm_eps;
-    s->group = (uint32_t)cols;
-    s->w = w;
-    return ERR_OK;
-}
-
-static enum err linear(struct builder *b, enum slot weight, enum slot bias, enum plan_reg dst,
-                       enum plan_reg src)
-{
-    struct plan_step *s = step(b, OP_LINEAR, dst, src);
-    enum err r = need(b, weight, b->p->width[dst], b->p->width[src], &s->w);
-
-    return r ? r : find(b, bias, 1, b->p->width[dst], &s->b);
-}
-
-static void rope(struct builder *b, enum plan_reg r, uint32_t n_head)
-{
-    struct plan_step *s = step(b, OP_ROPE, r, r);
-
-    s->n_head = n_head;
-    s->head_dim = b->m->head_dim;
-}
-
-static void add(struct builder *b, enum plan_reg to, enum plan_reg what)
-{
-    step(b, OP_ADD, to, to)->src2 = what;
-}
-
-static enum err attention(struct builder *b)
-{
-    const struct meta *m = b->m;
-    struct plan_step *s;
-    enum err r;
-
-    if ((r = norm(b, SLOT_ATTN_NORM, REG_H, REG_X)) ||
-        (r = linear(b, SLOT_ATTN_Q, SLOT_ATTN_Q_BIAS, REG_Q, REG_H)) ||
-        (r = linear(b, SLOT_ATTN_K, SLOT_ATTN_K_BIAS, REG_K, REG_H)) ||
-        (r = linear(b, SLOT_ATTN_V, SLOT_ATTN_V_BIAS, REG_V, REG_H)) ||
-        (r = head_norm(b, SLOT_ATTN_Q_NORM, REG_Q)) || (r = head_norm(b, SLOT_ATTN_K_NORM, REG_K)))
-        return r;
-    rope(b, REG_Q, m->n_head);
-    rope(b, REG_K, m->n_head_kv);
-    s = step(b, OP_KVPUT, REG_K, REG_K);
-    s->src2 = REG_V;
-    s->n_head = m->n_head_kv;
-    s->head_dim = m->head_dim;
-    s = step(b, OP_ATTN, REG_A, REG_Q);
-    s->n_head = m->n_head;
-    s->head_dim = m->head_dim;
-    s->scale = 1.0f / sqrtf((float)m->head_dim);
-    if ((r = linear(b, SLOT_ATTN_OUTPUT, SLOT_ATTN_OUTPUT_BIAS, REG_D, REG_A))) return r;
-    add(b, REG_X, REG_D);
-    return ERR_OK;
-}
-
-static enum err feed_forward(struct builder *b)
-{
-    struct plan_step *s;
-    enum err r;
-
-    if ((r = norm(b, SLOT_FFN_NORM, REG_H, REG_X)) ||
-        (r = linear(b, SLOT_FFN_GATE, SLOT_FFN_GATE_BIAS, REG_G, REG_H)) ||
-        (r = linear(b, SLOT_FFN_UP, SLOT_FFN_UP_BIAS, REG_U, REG_H)))
-        return r;
-    s = step(b, OP_GLU, REG_G, REG_G);
-    s->src2 = REG_U;
-    s->act = ACT_SILU;
-    if ((r = linear(b, SLOT_FFN_DOWN, SLOT_FFN_DOWN_BIAS, REG_D, REG_G))) return r;
-    add(b, REG_X, REG_D);
-    return ERR_OK;
-}
-
-static enum err embed(struct builder *b)
-{
-    struct plan_step *s = step(b, OP_EMBED, REG_X, REG_X);
-
-    s->scale = b->m->embed_scale;
-    return need(b, SLOT_TOKEN_EMBD, b->m->n_vocab, b->m->n_embd, &s->w);
-}
-
-static enum err head(struct builder *b)
-{
-    enum err r;
-
-    b->layer = -1;
-    step(b, OP_GATHER, REG_O, REG_X);
-    if ((r = norm(b, SLOT_OUTPUT_NORM, REG_O, REG_O))) return r;
-    return linear(b, b->m->tied_head ? SLOT_TOKEN_EMBD : SLOT_OUTPUT, SLOT_OUTPUT_BIAS, REG_LOGITS,
-                  REG_O);
-}
-
-static enum err check_family(struct builder *b)
-{
-    const struct family *f = b->m->family;
-
-    /* Rows that need more than the blocks below would have to be taught here first. */
-    ASSERT(f->norm == NORM_RMS && f->block == BLOCK_PRE && f->ffn == FFN_SWIGLU);
-    if (b->m->residual_scale != 1.0f || b->m->logit_scale != 1.0f)
-        return ERR_FAIL(b->e, UNSUPPORTED,
-                        "residual_scale %g and logit_scale %g: this version runs only 1 and 1",
-                        (double)b->m->residual_scale, (double)b->m->logit_scale);
-    return ERR_OK;
-}
-
-static void set_widths(struct plan *p, const struct meta *m)
-{
-    p->width[REG_X] = p->width[REG_H] = p->width[REG_D] = p->width[REG_O] = m->n_embd;
-    p->width[REG_Q] = m->n_head * m->head_dim;
-    p->width[REG_K] = m->n_head_kv * m->head_dim;
-    p->width[REG_V] = m->n_head_kv * m->head_dim_v;
-    p->width[REG_A] = m->n_head * m->head_dim_v;
-    p->width[REG_G] = p->width[REG_U] = m->n_ff;
-    p->width[REG_LOGITS] = m->n_vocab;
-}
-
-enum err plan_build(struct plan *p, struct arena *a, const struct meta *m,
-                    const struct plan_source *src, struct err_info *e)
-{
-    struct builder b = {.p = p, .m = m, .src = src, .e = e, .layer = -1};
-    enum err r;
-
-    memset(p, 0, sizeof *p);
-    p->meta = m;
-    set_widths(p, m);
-    b.max_steps = (size_t)m->n_layer * STEPS_PER_LAYER + STEPS_OUTSIDE;
-    b.max_tensors = ((size_t)m->n_layer + 1) * SLOT_COUNT;
-    if (b.max_steps > LIMIT_PLAN_STEPS)
-        return ERR_FAIL(e, LIMIT, "a plan of %u layers is too long", m->n_layer);
-    b.steps = ARENA_NEW(a, struct plan_step, b.max_steps);
-    b.tensors = ARENA_NEW(a, struct plan_tensor, b.max_tensors);
-    if (!b.steps || !b.tensors)
-        return ERR_FAIL(e, NOMEM, "no memory for a plan of %u layers", m->n_layer);
-    p->steps = b.steps;
-    p->tensors = b.tensors;
-    if ((r = check_family(&b)) || (r = embed(&b))) return r;
-    for (b.layer = 0; b.layer < (int)m->n_layer; b.layer++)
-        if ((r = attention(&b)) || (r = feed_forward(&b))) return r;
-    if ((r = head(&b))) return r;
-    return plan_rope(p, a, src, e);
+    for (uint32_t i = 0; i < p->n_states; i++)
+        sum += p->states[i];
+    return sum;
 }
 
 const struct plan_step *plan_unsupported(const struct plan *p, plan_has_fn *has)
@@ -330,4 +161,361 @@ const struct plan_step *plan_unsupported(const struct plan *p, plan_has_fn *has)
             if (w[k] != PLAN_NO_TENSOR && !has(s->op, p->tensors[w[k]].dtype)) return s;
     }
     return NULL;
+}
+
+/* ---- layers ---- */
+
+typedef enum err block_fn(struct builder *b, enum plan_reg in);
+
+/* The tensor that tells that a layer has this block in the place of attention. */
+static const struct mixer {
+    enum slot tell;
+    block_fn *build;
+} mixers[] = {
+    {SLOT_TIME_MIX_W0, plan_rwkv7},
+    {SLOT_TIME_MIX_W1, plan_rwkv6},
+    {SLOT_SSM_X, plan_mamba},
+    {SLOT_SSM_IN, plan_mamba2},
+    {SLOT_SSM_BA, plan_delta_net},
+    {SLOT_SSM_BETA, plan_delta_net},
+    {SLOT_SHORTCONV_IN, plan_shortconv},
+    {SLOT_ATTN_KV_A_MQA, plan_latent_attention},
+    {SLOT_ATTN_OUTPUT, plan_attention},
+    {SLOT_ATTN_QKV, plan_attention},
+    {SLOT_ATTN_Q, plan_attention},
+};
+
+/* Attention and a state space side by side on the same input. */
+static enum err both(struct builder *b, enum plan_reg in)
+{
+    enum err r = plan_mamba2(b, in);
+
+    if (r) return r;
+    plan_cols(b, REG_P, b->m->n_embd, REG_D, 1, b->m->n_embd);
+    if ((r = plan_attention(b, in))) return r;
+    plan_add(b, REG_D, REG_P, 1.0f);
+    return ERR_OK;
+}
+
+/* NULL: a layer without any. */
+static block_fn *mixer_of(const struct builder *b)
+{
+    if (plan_peek(b, SLOT_SSM_IN, NULL) && plan_peek(b, SLOT_ATTN_OUTPUT, NULL)) return both;
+    for (size_t i = 0; i < sizeof mixers / sizeof *mixers; i++)
+        if (plan_peek(b, mixers[i].tell, NULL)) return mixers[i].build;
+    return NULL;
+}
+
+static bool has_ffn(const struct builder *b)
+{
+    static const enum slot any[] = {SLOT_FFN_UP, SLOT_FFN_GATE_INP, SLOT_FFN_DOWN, SLOT_FFN_GATE,
+                                    SLOT_FFN_NORM};
+
+    for (size_t i = 0; i < sizeof any / sizeof *any; i++)
+        if (plan_peek(b, any[i], NULL)) return true;
+    return false;
+}
+
+/* x = x + d, at the scale of the model, normalised first if the file has a norm for it, or after.
+ */
+static enum err join(struct builder *b, enum slot before, enum slot after)
+{
+    enum err r;
+
+    if (plan_peek(b, before, NULL) && (r = plan_norm(b, before, REG_D, REG_D))) return r;
+    plan_add(b, REG_X, REG_D, b->m->residual_scale);
+    return plan_peek(b, after, NULL) ? plan_norm(b, after, REG_X, REG_X) : ERR_OK;
+}
+
+/* Reads x normalised by `slot` into REG_H and says so in *in; families that normalise only what a
+ * block gives have no such weight and read x itself. */
+static enum err input(struct builder *b, enum slot slot, enum slot post, enum plan_reg *in)
+{
+    unsigned flags = b->m->family->flags;
+
+    *in = REG_X;
+    if (!plan_peek(b, slot, NULL) && !(flags & FAMILY_NORM_BARE) &&
+        ((flags & FAMILY_BERT) || plan_peek(b, post, NULL) ||
+         ((flags & FAMILY_FIRST_BARE) && b->layer == 0 && slot == SLOT_ATTN_NORM)))
+        return ERR_OK;
+    *in = REG_H;
+    return plan_norm(b, slot, REG_H, REG_X);
+}
+
+/* Both blocks read the same x. */
+static enum err parallel_layer(struct builder *b, block_fn *mixer)
+{
+    bool falcon =
+        (b->m->family->flags & FAMILY_FALCON_NORMS) && plan_peek(b, SLOT_ATTN_NORM_2, NULL);
+    enum err r = plan_norm(b, falcon ? SLOT_ATTN_NORM_2 : SLOT_ATTN_NORM, REG_H, REG_X);
+
+    if (r || (r = mixer(b, REG_H))) return r;
+    plan_cols(b, REG_P, b->m->n_embd, REG_D, 1, b->m->n_embd);
+    if (falcon)
+        r = plan_norm(b, SLOT_ATTN_NORM, REG_H, REG_X);
+    else if (plan_peek(b, SLOT_FFN_NORM, NULL))
+        r = plan_norm(b, SLOT_FFN_NORM, REG_H, REG_X);
+    if (r || (r = plan_feed_forward(b, REG_H))) return r;
+    plan_add(b, REG_X, REG_P, b->m->residual_scale);
+    return join(b, SLOT_NONE, SLOT_NONE);
+}
+
+/* The norm of the feed-forward block's input goes by several names. */
+static enum slot ffn_norm(const struct builder *b, bool mixer)
+{
+    unsigned flags = b->m->family->flags;
+
+    if (flags & FAMILY_NORM2_FFN) return SLOT_POST_ATTENTION_NORM;
+    if (flags & FAMILY_OUT_NORM_FFN) return SLOT_ATTN_OUTPUT_NORM;
+    if (!mixer) return SLOT_ATTN_NORM;
+    return plan_peek(b, SLOT_FFN_NORM_SHORT, NULL) ? SLOT_FFN_NORM_SHORT : SLOT_FFN_NORM;
+}
+
+static enum err mixer_half(struct builder *b, block_fn *mixer)
+{
+    unsigned flags = b->m->family->flags;
+    enum slot post = flags & FAMILY_NORM2_FFN ? SLOT_NONE : SLOT_POST_ATTENTION_NORM;
+    enum slot out = flags & FAMILY_OUT_NORM_FFN ? SLOT_NONE : SLOT_ATTN_OUTPUT_NORM;
+    bool twice = (flags & FAMILY_BERT) && plan_peek(b, SLOT_ATTN_NORM_2, NULL);
+    enum plan_reg in;
+    enum err r;
+
+    if (twice) plan_cols(b, REG_S, b->m->n_embd, REG_X, 1, b->m->n_embd);
+    if ((r = input(b, SLOT_ATTN_NORM, post, &in)) || (r = mixer(b, in)) ||
+        (r = join(b, post, out)) || !twice)
+        return r;
+    plan_add(b, REG_X, REG_S, 1.0f);
+    return plan_norm(b, SLOT_ATTN_NORM_2, REG_X, REG_X);
+}
+
+static enum err serial_layer(struct builder *b, block_fn *mixer)
+{
+    enum plan_reg in;
+    enum err r;
+
+    if (mixer && (r = mixer_half(b, mixer))) return r;
+    if (plan_peek(b, SLOT_CHANNEL_MIX_KEY, NULL)) {
+        if ((r = input(b, SLOT_ATTN_NORM_2, SLOT_NONE, &in)) || (r = plan_channel_mix(b, in)))
+            return r;
+        r = join(b, SLOT_NONE, SLOT_NONE);
+        if (b->m->wkv_rescale && (uint32_t)(b->layer + 1) % b->m->wkv_rescale == 0)
+            plan_emit(b, OP_SCALE, REG_X, b->m->n_embd, REG_X)->scale = 0.5f;
+        return r;
+    }
+    if (!has_ffn(b)) return ERR_OK;
+    if (plan_peek(b, SLOT_PRE_FFW_NORM_2, NULL)) {
+        if ((r = plan_mixture_beside(b))) return r;
+        return join(b, SLOT_POST_FFW_NORM, SLOT_NONE);
+    }
+    if ((r = input(b, ffn_norm(b, mixer != NULL), SLOT_POST_FFW_NORM, &in)) ||
+        (r = plan_feed_forward(b, in)))
+        return r;
+    return join(b, SLOT_POST_FFW_NORM, SLOT_LAYER_OUTPUT_NORM);
+}
+
+static enum err layer(struct builder *b)
+{
+    block_fn *mixer = mixer_of(b);
+    enum family_block shape = b->m->family->block;
+    bool parallel = shape == BLOCK_PARALLEL || (shape == BLOCK_BY_KEY && b->m->parallel) ||
+                    (shape == BLOCK_BY_NORM && !plan_peek(b, SLOT_FFN_NORM, NULL));
+    enum err r;
+
+    /* Names the tensor that an ordinary layer would have. */
+    if (!mixer && !has_ffn(b))
+        return ERR_FAIL(b->e, FORMAT, "the model lacks the tensor 'blk.%d.attn_output.weight'",
+                        b->layer);
+    if (plan_peek(b, SLOT_ALTUP_ROUTER, NULL)) return plan_streams_layer(b);
+    r = parallel && mixer ? parallel_layer(b, mixer) : serial_layer(b, mixer);
+    return r ? r : plan_layer_input(b);
+}
+
+/* ---- ends ---- */
+
+static enum err rowadd(struct builder *b, enum slot slot, bool by_pos)
+{
+    struct plan_step *s = plan_emit(b, OP_ROWADD, REG_X, b->m->n_embd, REG_X);
+
+    s->u.rowadd.by_pos = by_pos;
+    return plan_need(b, slot, 0, b->m->n_embd, &s->w);
+}
+
+static enum err embed(struct builder *b)
+{
+    struct plan_step *s = plan_emit(b, OP_EMBED, REG_X, b->m->n_embd, REG_NONE);
+    enum err r;
+
+    s->scale = b->m->embed_scale;
+    if ((r = plan_need(b, SLOT_TOKEN_EMBD, b->m->n_vocab, b->m->n_embd, &s->w)) ||
+        (plan_peek(b, SLOT_TOKEN_TYPES, NULL) && (r = rowadd(b, SLOT_TOKEN_TYPES, false))) ||
+        (plan_peek(b, SLOT_POSITION_EMBD, NULL) && (r = rowadd(b, SLOT_POSITION_EMBD, true))))
+        return r;
+    if (!(b->m->family->flags & FAMILY_NORM_IN_EMBD) && plan_peek(b, SLOT_TOKEN_EMBD_NORM, NULL) &&
+        (r = plan_norm(b, SLOT_TOKEN_EMBD_NORM, REG_X, REG_X)))
+        return r;
+    if ((r = plan_layer_inputs(b))) return r;
+    return plan_peek(b, SLOT_ALTUP_PROJ, NULL) ? plan_streams_open(b) : ERR_OK;
+}
+
+/* The scores of a classifier over one row: through a hidden layer where the file has two. */
+static enum err rank_head(struct builder *b)
+{
+    struct plan_tensor t;
+    bool two = plan_peek(b, SLOT_CLS, NULL) && plan_peek(b, SLOT_CLS_OUT, NULL);
+    enum slot last = plan_peek(b, SLOT_CLS_OUT, &t) ? SLOT_CLS_OUT : SLOT_CLS;
+    enum err r;
+
+    if (!plan_peek(b, last, &t))
+        return ERR_FAIL(b->e, FORMAT, "the model has no classifier: no tensor 'cls.output.weight'");
+    if (two) {
+        if ((r = plan_linear(b, SLOT_CLS, SLOT_CLS_BIAS, REG_H, REG_O, 0))) return r;
+        plan_act(b, ACT_TANH, REG_H, REG_H);
+        if (plan_peek(b, SLOT_CLS_NORM, NULL) && (r = plan_norm(b, SLOT_CLS_NORM, REG_H, REG_H)))
+            return r;
+    }
+    return plan_linear(b, last, last == SLOT_CLS ? SLOT_CLS_BIAS : SLOT_CLS_OUT_BIAS, REG_LOGITS,
+                       two ? REG_H : REG_O, 0);
+}
+
+static enum err logits(struct builder *b)
+{
+    const struct meta *m = b->m;
+    enum err r = plan_linear(b, m->tied_head ? SLOT_TOKEN_EMBD : SLOT_OUTPUT, SLOT_OUTPUT_BIAS,
+                             REG_LOGITS, REG_O, m->n_vocab);
+
+    if (r) return r;
+    if (m->logit_scale != 1.0f)
+        plan_emit(b, OP_SCALE, REG_LOGITS, m->n_vocab, REG_LOGITS)->scale = m->logit_scale;
+    if (m->final_softcap > 0)
+        plan_emit(b, OP_SOFTCAP, REG_LOGITS, m->n_vocab, REG_LOGITS)->scale = m->final_softcap;
+    return ERR_OK;
+}
+
+/* Products that some embedding models make of the pooled vector; being linear, they may as well be
+ * made of each row. */
+static enum err dense_head(struct builder *b)
+{
+    enum err r;
+
+    if (!plan_peek(b, SLOT_DENSE_2, NULL)) return ERR_OK;
+    if ((r = plan_linear(b, SLOT_DENSE_2, SLOT_NONE, REG_LOGITS, REG_O, 0))) return r;
+    b->p->out = REG_LOGITS;
+    if (!plan_peek(b, SLOT_DENSE_3, NULL)) return ERR_OK;
+    plan_cols(b, REG_O, b->n[REG_LOGITS], REG_LOGITS, 1, b->n[REG_LOGITS]);
+    b->p->width[REG_LOGITS] = 0; /* the result alone may say how wide it is */
+    return plan_linear(b, SLOT_DENSE_3, SLOT_NONE, REG_LOGITS, REG_O, 0);
+}
+
+static enum err head(struct builder *b)
+{
+    unsigned flags = b->m->family->flags;
+    enum slot norm = (flags & FAMILY_NORM_IN_EMBD) && !plan_peek(b, SLOT_OUTPUT_NORM, NULL)
+                         ? SLOT_TOKEN_EMBD_NORM
+                         : SLOT_OUTPUT_NORM;
+    enum err r;
+
+    if (plan_peek(b, SLOT_ALTUP_UNEMBD_PROJ, NULL) && (r = plan_streams_close(b))) return r;
+    plan_emit(b, OP_GATHER, REG_O, b->m->n_embd, REG_X);
+    /* Models whose layers end with a norm have none here. */
+    if ((!(flags & FAMILY_BERT) || plan_peek(b, norm, NULL)) &&
+        (r = plan_norm(b, norm, REG_O, REG_O)))
+        return r;
+    b->p->out = b->conf->want == PLAN_HIDDEN ? REG_O : REG_LOGITS;
+    if (b->conf->want == PLAN_HIDDEN) return dense_head(b);
+    return b->conf->want == PLAN_RANK ? rank_head(b) : logits(b);
+}
+
+/* ---- the whole ---- */
+
+enum plan_want plan_want_of(const struct meta *m)
+{
+    if (m->pooling == POOLING_RANK) return PLAN_RANK;
+    return m->causal && m->pooling == POOLING_NONE ? PLAN_LOGITS : PLAN_HIDDEN;
+}
+
+/* Tensors that a plan need not use: constants that every program computes, heads for other tasks
+ * than the plan's, and layers that only predict further tokens ahead. */
+static bool ignorable(const struct builder *b, str name)
+{
+    static const char *const parts[] = {
+        "rope_freqs.weight",
+        "rope_factors_",
+        "attn.rot_embd",
+        "attn_rot_embd.weight",
+        ".nextn.",
+        "blk.0.time_mix_v0.weight",
+        "blk.0.time_mix_v1.",
+        "blk.0.time_mix_v2.",
+    };
+    static const char *const heads[] = {"output.weight", "output.bias", "cls.", "dense_"};
+    str rest = name;
+    int64_t layer;
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (str_find(name, str_c(parts[i]), 0) != SIZE_MAX) return true;
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        if (str_starts(name, str_c(heads[i]))) return true;
+    return str_starts(name, S("blk.")) &&
+           str_int(str_cut(str_sub(name, 4, name.n), '.', &rest), &layer) && layer >= b->m->n_layer;
+}
+
+/* A tensor left out would silently change the model. */
+static enum err check_used(struct builder *b)
+{
+    uint32_t n = b->src->count;
+    uint8_t *used = ARENA_NEW(b->a, uint8_t, n);
+
+    if (n && !used) return ERR_FAIL(b->e, NOMEM, "no memory for the list of %u tensors", n);
+    if (n) memset(used, 0, n);
+    for (uint32_t i = 0; i < b->p->n_tensors; i++)
+        used[b->tensors[i].file] = 1;
+    for (uint32_t i = 0; i < n; i++) {
+        str name = b->src->name(b->src->owner, i);
+
+        if (used[i] || ignorable(b, name)) continue;
+        return ERR_FAIL(b->e, UNSUPPORTED,
+                        "tensor '%.*s' has no place in a model of architecture '%s' as this "
+                        "version knows it; leaving it out would change the model",
+                        STR(name), b->m->family->name);
+    }
+    return ERR_OK;
+}
+
+static enum err make_room(struct builder *b)
+{
+    size_t n = b->m->n_layer;
+
+    b->max_steps = n * STEPS_PER_LAYER + STEPS_OUTSIDE;
+    b->max_tensors = n * TENSORS_PER_LAYER + TENSORS_OUTSIDE;
+    if (n * 16 > LIMIT_PLAN_STEPS)
+        return ERR_FAIL(b->e, LIMIT, "a plan of %zu layers is too long", n);
+    b->steps = ARENA_NEW(b->a, struct plan_step, b->max_steps);
+    b->tensors = ARENA_NEW(b->a, struct plan_tensor, b->max_tensors);
+    b->caches = ARENA_NEW(b->a, struct plan_cache, n);
+    b->cache_of = ARENA_NEW(b->a, uint32_t, n);
+    b->states = ARENA_NEW(b->a, uint32_t, n * PLAN_STATES_PER_LAYER);
+    if (!b->steps || !b->tensors || !b->caches || !b->cache_of || !b->states)
+        return ERR_FAIL(b->e, NOMEM, "no memory for a plan of %zu layers", n);
+    b->p->steps = b->steps;
+    b->p->tensors = b->tensors;
+    b->p->caches = b->caches;
+    b->p->states = b->states;
+    return ERR_OK;
+}
+
+enum err plan_build(struct plan *p, struct arena *a, const struct meta *m,
+                    const struct plan_source *src, const struct plan_conf *conf, struct err_info *e)
+{
+    struct builder b = {.p = p, .m = m, .src = src, .conf = conf, .a = a, .e = e, .layer = -1};
+    enum err r;
+
+    memset(p, 0, sizeof *p);
+    p->meta = m;
+    p->whole = !m->causal;
+    if ((r = make_room(&b)) || (r = plan_ropes(&b)) || (r = embed(&b))) return r;
+    for (b.layer = 0; b.layer < (int)m->n_layer; b.layer++)
+        if ((r = layer(&b))) return r;
+    b.layer = -1;
+    if ((r = head(&b))) return r;
+    return check_used(&b);
 }

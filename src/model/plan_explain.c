@@ -11,31 +11,55 @@
 
 #include "model/plan_int.h"
 
-static const char *const acts[] = {[ACT_SILU] = "silu",
-                                   [ACT_GELU_TANH] = "gelu (tanh)",
-                                   [ACT_GELU_ERF] = "gelu (erf)",
-                                   [ACT_RELU] = "relu"};
-
 /* "h <- x", "q, k, v <- h", "x <- x, d" */
 static void operands(const struct plan_step *s, char *out, size_t size)
 {
-    uint32_t w = plan_writes(s), r = plan_reads(s);
-    enum plan_reg to[3] = {s->dst, s->dst2, s->dst3}, from[2] = {s->src, s->src2};
-    size_t n = 0;
-    int n_to = __builtin_popcount(w), n_from = 0;
+    const enum plan_reg to[] = {s->dst, s->dst2, s->dst3};
+    const enum plan_reg from[] = {s->src, s->src2, s->src3, s->src4, s->src5, s->src6};
+    uint32_t own = plan_reads(s);
+    size_t n = 0, i;
+    const char *sep = "";
 
-    if (s->op == OP_ROPE || s->op == OP_LINEAR_ADD) from[n_from++] = s->dst;
-    if (s->op != OP_ROPE && r) from[n_from++] = s->src;
-    if (s->op != OP_LINEAR_ADD && n_from == 1 &&
-        (s->op == OP_KVPUT || s->op == OP_GLU || s->op == OP_ADD))
-        from[n_from++] = s->src2;
     out[0] = 0;
-    for (int i = 0; i < n_to; i++)
-        n += (size_t)snprintf(out + n, size - n, "%s%s", i ? ", " : "", plan_reg_name(to[i]));
-    if (n_to == 0) n += (size_t)snprintf(out + n, size - n, "cache");
-    for (int i = 0; i < n_from; i++)
-        n += (size_t)snprintf(out + n, size - n, "%s%s", i ? ", " : " <- ", plan_reg_name(from[i]));
+    for (i = 0; i < sizeof to / sizeof *to; i++) {
+        if (to[i] == REG_NONE) continue;
+        n += (size_t)snprintf(out + n, size - n, "%s%s", sep, plan_reg_name(to[i]));
+        sep = ", ";
+    }
+    if (n == 0) n += (size_t)snprintf(out + n, size - n, "cache");
+    sep = " <- ";
+    if (s->op == OP_LINEAR_ADD) {
+        n += (size_t)snprintf(out + n, size - n, "%s%s", sep, plan_reg_name(s->dst));
+        sep = ", ";
+    }
+    for (i = 0; i < sizeof from / sizeof *from; i++) {
+        if (from[i] == REG_NONE || !(own & 1u << from[i])) continue;
+        n += (size_t)snprintf(out + n, size - n, "%s%s", sep, plan_reg_name(from[i]));
+        sep = ", ";
+    }
     ASSERT(n < size);
+}
+
+static void attention(const struct plan_step *s, buf *out)
+{
+    buf_printf(out, "; %u heads of %u, scale %g", s->n_head, s->head_dim, (double)s->scale);
+    if (s->u.attn.all) buf_c(out, ", both ways");
+    if (s->u.attn.window) buf_printf(out, ", window %u", s->u.attn.window);
+    if (s->u.attn.softcap > 0) buf_printf(out, ", soft-cap %g", (double)s->u.attn.softcap);
+    if (s->u.attn.alibi > 0) buf_printf(out, ", ALiBi %g", (double)s->u.attn.alibi);
+}
+
+static void route(const struct plan_step *s, buf *out)
+{
+    static const char *const names[] = {[GATING_SOFTMAX] = "softmax",
+                                        [GATING_SIGMOID] = "sigmoid",
+                                        [GATING_SOFTMAX_CHOSEN] = "softmax of the chosen"};
+
+    buf_printf(out, "; %u of %u, %s", s->u.route.n_used, s->n_src, names[s->u.route.gating]);
+    if (s->u.route.norm) buf_c(out, ", summing to 1");
+    if (s->scale != 1.0f) buf_printf(out, ", times %g", (double)s->scale);
+    if (s->u.route.n_group)
+        buf_printf(out, ", from %u of %u groups", s->u.route.n_group_used, s->u.route.n_group);
 }
 
 /* The numbers of a step that its op's meaning speaks of. */
@@ -43,19 +67,36 @@ static void numbers(const struct plan *p, const struct plan_step *s, buf *out)
 {
     switch (s->op) {
     case OP_EMBED:
+    case OP_ADD:
+    case OP_DELTA:
         if (s->scale != 1.0f) buf_printf(out, "; scale %g", (double)s->scale);
         break;
+    case OP_SCALE:
+    case OP_SOFTCAP:
+    case OP_CLAMP: buf_printf(out, "; scale %g", (double)s->scale); break;
+    case OP_ROWADD: buf_c(out, s->u.rowadd.by_pos ? "; of the position" : "; row 0"); break;
     case OP_RMSNORM:
+    case OP_LAYERNORM:
+    case OP_L2NORM:
         buf_printf(out, "; eps %g", (double)s->eps);
-        if (s->group != p->width[s->dst]) buf_printf(out, ", group %u", s->group);
+        if (s->group != s->n) buf_printf(out, ", group %u", s->group);
         break;
     case OP_ROPE:
-    case OP_KVPUT: buf_printf(out, "; %u heads of %u", s->n_head, s->head_dim); break;
-    case OP_ATTN:
-        buf_printf(out, "; %u heads of %u, scale %g", s->n_head, s->head_dim, (double)s->scale);
+        buf_printf(out, "; %u heads of %u", s->n_head, s->head_dim);
+        if (s->u.rope.first) buf_printf(out, " from column %u", s->u.rope.first);
+        if (p->n_ropes > 1) buf_printf(out, ", table %u", s->index);
         break;
+    case OP_KVPUT:
+    case OP_WKV6:
+    case OP_WKV7:
+    case OP_SCAN_HEADS:
+    case OP_HEADSUM: buf_printf(out, "; %u heads of %u", s->n_head, s->head_dim); break;
+    case OP_ATTN: attention(s, out); break;
+    case OP_ROUTE: route(s, out); break;
+    case OP_COLS: buf_printf(out, "; %u pieces of %u", s->n_head, s->group); break;
+    case OP_ACT:
     case OP_GLU:
-    case OP_LINEAR_GLU: buf_printf(out, "; act %s", acts[s->act]); break;
+    case OP_LINEAR_GLU: buf_printf(out, "; act %s", plan_act_name(s->act)); break;
     default: break;
     }
 }
@@ -68,7 +109,7 @@ static void weight(const struct plan *p, int w, int b, buf *out)
         const struct plan_tensor *t = &p->tensors[w];
 
         snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, t->cols, t->rows);
-        snprintf(name, sizeof name, "%.*s%s", (int)t->name.n, t->name.p,
+        snprintf(name, sizeof name, "%.*s%s%s", (int)t->name.n, t->name.p, t->first ? " part" : "",
                  b != PLAN_NO_TENSOR ? " + bias" : "");
         buf_printf(out, "%-30s %-6s %-15s", name, dtype_info(t->dtype)->name, shape);
     } else {
@@ -80,7 +121,7 @@ static void print_step(const struct plan *p, uint32_t i, buf *out)
 {
     const struct plan_step *s = &p->steps[i];
     const int w[2] = {s->w2, s->w3}, b[2] = {s->b2, s->b3};
-    char layer[12] = "-", regs[64];
+    char layer[12] = "-", regs[96];
 
     if (s->layer >= 0) snprintf(layer, sizeof layer, "%d", s->layer);
     operands(s, regs, sizeof regs);
@@ -117,7 +158,9 @@ static bool same_step(const struct plan *p, const struct plan_step *a, const str
 {
     return a->op == b->op && plan_reads(a) == plan_reads(b) && plan_writes(a) == plan_writes(b) &&
            a->n_head == b->n_head && a->group == b->group && a->act == b->act &&
-           a->scale == b->scale && a->eps == b->eps && same_tensor(p, a->w, b->w) &&
+           a->scale == b->scale && a->eps == b->eps && a->n == b->n &&
+           (a->op != OP_ATTN || !memcmp(&a->u.attn, &b->u.attn, sizeof a->u.attn)) &&
+           (a->op != OP_ROPE || a->index == b->index) && same_tensor(p, a->w, b->w) &&
            same_tensor(p, a->w2, b->w2) && same_tensor(p, a->w3, b->w3) &&
            same_tensor(p, a->b, b->b) && same_tensor(p, a->b2, b->b2) &&
            same_tensor(p, a->b3, b->b3);
@@ -195,16 +238,22 @@ static void bytes(buf *out, uint64_t n)
     buf_printf(out, u ? "%.2f %s" : "%.0f %s", v, units[u]);
 }
 
-static void print_rope(const struct plan *p, buf *out)
+static void print_rope(const struct plan *p, const struct plan_rope *r, buf *out)
 {
     const struct meta *m = p->meta;
+    bool local = r != p->ropes;
 
-    buf_printf(out, "rope       %u of %u columns of a head, base %g, scaling %s", p->n_rot,
-               m->head_dim, (double)m->rope_base, meta_rope_name(m->rope_scaling));
-    if (m->rope_factor != 1.0f)
+    buf_printf(out, "rope       %u of %u columns of a head, base %g", r->n_rot, m->head_dim,
+               (double)(local && m->rope_base_swa != 0.0f ? m->rope_base_swa : m->rope_base));
+    if (local)
+        buf_c(out, " where there is a window");
+    else
+        buf_printf(out, ", scaling %s", meta_rope_name(m->rope_scaling));
+    if (!local && m->rope_factor != 1.0f)
         buf_printf(out, " by %g from %u", (double)m->rope_factor, m->rope_orig_ctx);
-    buf_printf(out, ", length %g, pairs %s\n", (double)p->rope_mscale,
-               p->rope_pairs ? "(2i, 2i + 1)" : "(i, i + n/2)");
+    if (r->freq_long) buf_printf(out, ", another table beyond %u positions", p->rope_long_from);
+    buf_printf(out, ", length %g, pairs %s\n", (double)r->mscale,
+               r->pairs ? "(2i, 2i + 1)" : "(i, i + n/2)");
 }
 
 static void print_registers(const struct plan *p, buf *out)
@@ -213,14 +262,21 @@ static void print_registers(const struct plan *p, buf *out)
 
     buf_c(out, "registers ");
     for (int r = 0; r < REG_COUNT; r++) {
+        if (!p->width[r]) continue;
         buf_printf(out, " %s[%u]", plan_reg_name((enum plan_reg)r), p->width[r]);
         columns += p->width[r];
     }
     buf_c(out, "\nmemory     weights ");
     bytes(out, p->meta->weight_bytes);
     buf_c(out, ", cache ");
-    bytes(out, meta_kv_bytes_per_pos(p->meta, DTYPE_F16, DTYPE_F16));
-    buf_c(out, " a position (f16), registers ");
+    bytes(out, plan_kv_bytes_per_pos(p, DTYPE_F16, DTYPE_F16));
+    buf_c(out, " a position (f16)");
+    if (p->n_states) {
+        buf_c(out, ", states ");
+        bytes(out, plan_state_floats(p) * sizeof(float));
+        buf_c(out, " a sequence");
+    }
+    buf_c(out, ", registers ");
     bytes(out, columns * sizeof(float));
     buf_c(out, " a row\n");
 }
@@ -235,6 +291,7 @@ void plan_explain(const struct plan *p, bool full, buf *out)
     buf_printf(out, "%5s %5s  %-11s %-14s %-30s %-6s %-15s %s\n", "step", "layer", "op",
                "registers", "weight", "type", "columns x rows", "meaning");
     print_steps(p, full, out);
-    print_rope(p, out);
+    for (uint32_t i = 0; i < p->n_ropes; i++)
+        print_rope(p, &p->ropes[i], out);
     print_registers(p, out);
 }

@@ -56,6 +56,7 @@ static uint32_t fuse_glu(const struct pass *f, uint32_t i, struct plan_step *out
     *out = *g;
     out->op = OP_LINEAR_GLU;
     out->dst = glu->dst;
+    out->n = glu->n;
     out->w2 = u->w;
     out->b2 = u->b;
     out->act = glu->act;
@@ -90,8 +91,8 @@ static uint32_t fuse_add(const struct pass *f, uint32_t i, struct plan_step *out
     const struct plan_step *l = at(f, i), *add = at(f, i + 1);
 
     if (l->op != OP_LINEAR || add->op != OP_ADD || add->dst != add->src || add->src2 != l->dst ||
-        add->dst == l->dst || add->dst == l->src || !accepts(f, OP_LINEAR_ADD, l->w) ||
-        !dead(f, i + 2, l->dst))
+        add->scale != 1.0f || add->dst == l->dst || add->dst == l->src ||
+        !accepts(f, OP_LINEAR_ADD, l->w) || !dead(f, i + 2, l->dst))
         return 0;
     *out = *l;
     out->op = OP_LINEAR_ADD;

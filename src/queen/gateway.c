@@ -295,7 +295,7 @@ static bool is_path(str model)
            str_starts(model, S("~"));
 }
 
-void gateway_serve(struct gateway *g, struct http_req *r, enum openai_kind kind, bool paths)
+void gateway_serve(struct gateway *g, struct http_req *r, const char *target, bool paths)
 {
     const struct json *body, *keep;
     struct err_info e;
@@ -324,11 +324,7 @@ void gateway_serve(struct gateway *g, struct http_req *r, enum openai_kind kind,
         http_error(r, ERR_NOMEM, "no memory for the request");
         return;
     }
-    *t = (struct trip){.g = g,
-                       .r = r,
-                       .model = model,
-                       .target =
-                           kind == OPENAI_CHAT ? S("/v1/chat/completions") : S("/v1/completions")};
+    *t = (struct trip){.g = g, .r = r, .model = model, .target = str_c(target)};
     keep = json_get(body, "keep_alive");
     if (keep && openai_keep_alive(keep, &ms))
         snprintf(t->keep_alive, sizeof t->keep_alive, "%lld", (long long)ms);

@@ -1,4 +1,4 @@
-/* gateway: requests for tokens: find the worker, pass the request on, try again when that is safe.
+/* gateway: requests to a model: find the worker, pass the request on, try again when that is safe.
  *
  * A small table remembers which worker has which model; it is a hint, checked by the hive, and void
  * when the hive has restarted. A request of which no byte was sent to the client is tried a second
@@ -23,8 +23,9 @@ MUST_CHECK enum err gateway_new(struct gateway **out, uv_loop_t *loop, struct up
                                 struct err_info *e);
 void gateway_free(struct gateway *g); /* no request may be under way */
 
-/* The two OpenAI endpoints. `paths`: a model may be named by an absolute path. */
-void gateway_serve(struct gateway *g, struct http_req *r, enum openai_kind kind, bool paths);
+/* An endpoint of a worker, by its path there (which outlives the request). `paths`: a model may be
+ * named by an absolute path. */
+void gateway_serve(struct gateway *g, struct http_req *r, const char *target, bool paths);
 /* The hive is there again: requests that waited for it go on. */
 void gateway_wake(struct gateway *g);
 /* Called about every second: requests that waited too long for a hive are refused. */

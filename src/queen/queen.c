@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/opt.h"
 #include "base/os.h"
+#include "model/dtype.h"
 #include "net/http.h"
 #include "queen/gateway.h"
 #include "store/config.h"
@@ -24,7 +25,7 @@ struct queen_opts {
     const char *host, *token, *log_level, *log_format;
     int64_t port, idle_exit;
     /* for the embedded hive */
-    const char *keep_alive, *worker, *sandbox;
+    const char *keep_alive, *worker, *sandbox, *kv_type;
     int64_t ctx, slots, threads;
     bool with_parent;
 };
@@ -39,7 +40,7 @@ struct queen {
     struct upstream *up;
     struct gateway *gateway;
     char exe[STORE_PATH_MAX], socket[STORE_PATH_MAX];
-    char arg_text[8][STORE_PATH_MAX];
+    char arg_text[ROW_ARGS][STORE_PATH_MAX];
     const char *hive_args[ROW_ARGS];
     uint64_t started_ns;
     bool stopping, loopback;
@@ -60,6 +61,8 @@ static const struct opt opts[] = {
      "slots", "sequences decoded together by one worker; 0: 16"},
     {"threads", 't', OPT_INT, offsetof(struct queen_opts, threads), "N", NULL, NULL, 0, 256,
      "RBEE_THREADS", "threads", "kernel threads of one worker; 0: all cores"},
+    {"kv-type", 0, OPT_ENUM, offsetof(struct queen_opts, kv_type), "TYPE", "f16", DTYPE_KV_NAMES, 0,
+     0, "RBEE_KV_TYPE", "kv_type", "element type of the KV cache"},
     {"worker", 0, OPT_STR, offsetof(struct queen_opts, worker), "FILE", NULL, NULL, 0, 0,
      "RBEE_WORKER", "worker", "worker executable; default: beside this one"},
     {"sandbox", 0, OPT_ENUM, offsetof(struct queen_opts, sandbox), "MODE", "auto",
@@ -83,14 +86,28 @@ static void h_chat(struct http_req *r, void *owner)
 {
     struct queen *q = owner;
 
-    gateway_serve(q->gateway, r, OPENAI_CHAT, q->loopback);
+    gateway_serve(q->gateway, r, "/v1/chat/completions", q->loopback);
 }
 
 static void h_completion(struct http_req *r, void *owner)
 {
     struct queen *q = owner;
 
-    gateway_serve(q->gateway, r, OPENAI_COMPLETION, q->loopback);
+    gateway_serve(q->gateway, r, "/v1/completions", q->loopback);
+}
+
+static void h_embeddings(struct http_req *r, void *owner)
+{
+    struct queen *q = owner;
+
+    gateway_serve(q->gateway, r, "/v1/embeddings", q->loopback);
+}
+
+static void h_rerank(struct http_req *r, void *owner)
+{
+    struct queen *q = owner;
+
+    gateway_serve(q->gateway, r, "/v1/rerank", q->loopback);
 }
 
 /* ---- asking the hive on behalf of a client ---- */
@@ -361,6 +378,8 @@ static const struct http_route routes[] = {
     {"GET", "/v1/models/{*}", 0, false, h_model},
     {"POST", "/v1/chat/completions", LIMIT_HTTP_BODY, false, h_chat},
     {"POST", "/v1/completions", LIMIT_HTTP_BODY, false, h_completion},
+    {"POST", "/v1/embeddings", LIMIT_HTTP_BODY, false, h_embeddings},
+    {"POST", "/v1/rerank", LIMIT_HTTP_BODY, false, h_rerank},
     {"GET", "/v1/store", 0, false, h_store},
     {"GET", "/v1/workers", 0, false, h_workers},
     {"POST", "/v1/workers", KIB(64), false, h_load},
@@ -438,6 +457,7 @@ static void hive_args(struct queen *q)
     hive_arg(q, &n, "keep-alive", q->o.keep_alive);
     hive_arg(q, &n, "log-level", q->o.log_level);
     hive_arg(q, &n, "sandbox", q->o.sandbox);
+    hive_arg(q, &n, "kv-type", q->o.kv_type);
     if (q->o.worker) hive_arg(q, &n, "worker", q->o.worker);
     if (!q->loopback) q->hive_args[n++] = "--names-only";
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) {

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/os.h"
+#include "worker/reply_vectors.h"
 
 struct choice {
     struct gen_job job;
@@ -70,6 +71,7 @@ void reply_cancel_all(struct reply_model *m)
 {
     for (struct reply *rp = m->live; rp; rp = rp->next)
         cancel(rp);
+    reply_vectors_cancel_all(m);
 }
 
 void reply_tick(struct reply_model *m)
@@ -232,6 +234,10 @@ void reply_on_msg(const struct chan_msg *msg, void *owner)
     const struct gen_event *ev = &msg->ev;
 
     (void)owner;
+    if (msg->job->vector) {
+        reply_vectors_on_msg(msg);
+        return;
+    }
     buf_str(&c->text, ev->text);
     if (c->text.failed) fail(c->rp, ERR_LIMIT, "the reply is larger than this worker sends");
     if (ev->type == GEN_DONE) {

@@ -20,11 +20,12 @@ struct reply_model { /* what a request needs of the model; borrowed */
     const char *name;
     struct reply *live; /* list of replies under way */
     uint32_t n_live;
+    struct vectors_reply *vectors; /* the same of requests for vectors (reply_vectors.h) */
 };
 
 /* Handles a request body: answers with an error at once or starts jobs. */
 void reply_start(struct reply_model *m, struct http_req *r, enum openai_kind kind);
-/* An event from the engine (the job's owner is a choice of a reply). */
+/* An event from the engine (the job's owner is a choice of a reply, or a vectors_reply). */
 void reply_on_msg(const struct chan_msg *msg, void *owner);
 /* Called about every second: a streamed reply that was silent for REPLY_SILENCE_NS begins, if it
  * has not, and gets a comment, so that nobody on the way takes a long prompt for a dead peer. */

@@ -16,7 +16,7 @@ static const struct command {
     const char *help;
 } commands[] = {
     {"serve", worker_serve, "answer requests for one model (started by a hive)"},
-    {"eval", worker_eval, "write the logits of a token file, or its perplexity"},
+    {"eval", worker_eval, "write the logits or vectors of a token file, or its perplexity"},
     {"bench", worker_bench, "measure prefill and decode speed"},
 };
 
@@ -41,8 +41,8 @@ enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_
         .n_slots = (uint32_t)c->slots,
         .max_batch = (uint32_t)c->batch,
         .kv_budget = (uint64_t)c->kv_budget,
-        .ktype = dtype_from_name(str_c(c->ktype)),
-        .vtype = dtype_from_name(str_c(c->ktype)),
+        .ktype = dtype_from_name(str_c(c->ktype ? c->ktype : c->kv_type)),
+        .vtype = dtype_from_name(str_c(c->vtype ? c->vtype : c->kv_type)),
         .isa = c->isa,
     };
     return ERR_OK;

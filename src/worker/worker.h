@@ -25,7 +25,7 @@ int worker_main(const struct worker_kind *kind, int argc, char **argv);
 
 /* ---- options that every command shares ---- */
 struct worker_conf {
-    const char *model, *backend, *ktype, *vtype, *isa, *sandbox;
+    const char *model, *backend, *kv_type, *ktype, *vtype, *isa, *sandbox;
     int64_t threads, ctx, slots, batch, kv_budget;
 };
 /* Rows for a command's option table, with the given struct's member of type struct worker_conf. */
@@ -56,8 +56,42 @@ struct worker_conf {
          NULL,        0,                                                                           \
          1e15,        NULL,                                                                        \
          NULL,        "memory for the KV cache; 0: what slots and ctx need, at most 2G"},          \
-        {"kv-type", 0,    OPT_ENUM, offsetof(T, member.ktype),     "TYPE", "f16", "f32|f16", 0,    \
-         0,         NULL, NULL,     "element type of the KV cache"},                               \
+        {"kv-type",                                                                                \
+         0,                                                                                        \
+         OPT_ENUM,                                                                                 \
+         offsetof(T, member.kv_type),                                                              \
+         "TYPE",                                                                                   \
+         "f16",                                                                                    \
+         DTYPE_KV_NAMES,                                                                           \
+         0,                                                                                        \
+         0,                                                                                        \
+         "RBEE_KV_TYPE",                                                                           \
+         NULL,                                                                                     \
+         "element type of the KV cache"},                                                          \
+        {"kv-type-k",                                                                              \
+         0,                                                                                        \
+         OPT_ENUM,                                                                                 \
+         offsetof(T, member.ktype),                                                                \
+         "TYPE",                                                                                   \
+         NULL,                                                                                     \
+         DTYPE_KV_NAMES,                                                                           \
+         0,                                                                                        \
+         0,                                                                                        \
+         "RBEE_KV_TYPE_K",                                                                         \
+         NULL,                                                                                     \
+         "of its keys, where they differ"},                                                        \
+        {"kv-type-v",                                                                              \
+         0,                                                                                        \
+         OPT_ENUM,                                                                                 \
+         offsetof(T, member.vtype),                                                                \
+         "TYPE",                                                                                   \
+         NULL,                                                                                     \
+         DTYPE_KV_NAMES,                                                                           \
+         0,                                                                                        \
+         0,                                                                                        \
+         "RBEE_KV_TYPE_V",                                                                         \
+         NULL,                                                                                     \
+         "of its values, where they differ"},                                                      \
         {"backend", 0,                                                                             \
          OPT_STR,   offsetof(T, member.backend),                                                   \
          "NAME",    NULL,                                                                          \

@@ -1,10 +1,12 @@
-/* worker_eval: logits or perplexity of a sequence of token ids, computed by this executable,
- * without daemons.
+/* worker_eval: logits, perplexity or vectors of a sequence of token ids, computed by this
+ * executable, without daemons.
  *
  * The sequence goes through the engine as it would in service: same plan, same cache, same kernels,
  * chunks of the batch size. Logits are written as raw little-endian float32, one row of n_vocab for
- * each token. Perplexity is exp of the mean negative log-likelihood of each token given those
- * before it in its window; texts longer than the context are cut into windows.
+ * each token; so are the hidden rows of `--embeddings`, of n_embd, and the one vector of
+ * `--pooled`, which is neither shortened nor normalised. Perplexity is exp of the mean negative
+ * log-likelihood of each token given those before it in its window; texts longer than the context
+ * are cut into windows.
  */
 #include <errno.h>
 #include <math.h>
@@ -21,7 +23,7 @@
 
 struct eval_opts {
     struct worker_conf conf;
-    const char *model, *tokens, *logits;
+    const char *model, *tokens, *logits, *embeddings, *pooled;
     bool json;
 };
 
@@ -30,6 +32,10 @@ static const struct opt opts[] = {
      "token ids, separated by white space"},
     {"logits", 0, OPT_STR, offsetof(struct eval_opts, logits), "OUT", NULL, NULL, 0, 0, NULL, NULL,
      "write float32 logits here, a row per token; without it the perplexity is printed"},
+    {"embeddings", 0, OPT_STR, offsetof(struct eval_opts, embeddings), "OUT", NULL, NULL, 0, 0,
+     NULL, NULL, "write float32 hidden rows here, after the last norm, a row per token"},
+    {"pooled", 0, OPT_STR, offsetof(struct eval_opts, pooled), "OUT", NULL, NULL, 0, 0, NULL, NULL,
+     "write the float32 vector of the text here, or its scores where the model has a classifier"},
     {"json", 0, OPT_BOOL, offsetof(struct eval_opts, json), NULL, NULL, NULL, 0, 0, NULL, NULL,
      "print the result as JSON"},
     WORKER_OPTS(struct eval_opts, conf),
@@ -74,7 +80,7 @@ static enum err parse_ids(str text, const char *path, int32_t **out, uint32_t *n
 struct sink {
     FILE *f;
     const int32_t *ids;
-    uint32_t n, n_vocab;
+    uint32_t n, width; /* of a row */
     double nll;
     uint32_t scored;
     int write_error;
@@ -98,20 +104,36 @@ static void on_row(uint32_t i, const float *logits, void *owner)
     struct sink *s = owner;
 
     if (s->f) {
-        if (fwrite(logits, sizeof *logits, s->n_vocab, s->f) != s->n_vocab && !s->write_error)
+        if (fwrite(logits, sizeof *logits, s->width, s->f) != s->width && !s->write_error)
             s->write_error = errno;
     } else if (i + 1 < s->n) {
-        s->nll -= log_prob(logits, s->n_vocab, s->ids[i + 1]);
+        s->nll -= log_prob(logits, s->width, s->ids[i + 1]);
         s->scored++;
     }
 }
 
-static enum err run_logits(struct engine *en, const char *path, struct sink *s, struct err_info *e)
+static enum err pool(struct engine *en, struct sink *s, struct err_info *e)
+{
+    uint32_t n = engine_vector(en);
+    float *vector = mem_array(n, sizeof *vector);
+    enum err code;
+
+    if (!vector) return ERR_FAIL(e, NOMEM, "no memory for a vector of %u values", n);
+    code = engine_embed(en, s->ids, s->n, engine_pooling(en), vector, e);
+    s->width = n;
+    if (!code) on_row(0, vector, s);
+    mem_free(vector);
+    return code;
+}
+
+/* Writes all rows, or the vector of the text. */
+static enum err run_rows(struct engine *en, const char *path, bool pooled, struct sink *s,
+                         struct err_info *e)
 {
     enum err code;
 
     if (!(s->f = fopen(path, "wbe"))) return err_errno(e, errno, "write", path);
-    code = engine_eval(en, s->ids, s->n, on_row, s, e);
+    code = pooled ? pool(en, s, e) : engine_eval(en, s->ids, s->n, on_row, s, e);
     if (fclose(s->f) && !s->write_error) s->write_error = errno;
     if (!code && s->write_error) code = err_errno(e, s->write_error, "write", path);
     if (code) remove(path);
@@ -139,30 +161,45 @@ static enum err run_perplexity(struct engine *en, struct sink *s, bool json, str
     return ERR_OK;
 }
 
+/* What the engine is to be opened for, and where its rows go; NULL: nowhere. */
+static enum err choose(const struct eval_opts *o, enum engine_want *want, const char **out,
+                       struct err_info *e)
+{
+    if (!!o->logits + !!o->embeddings + !!o->pooled > 1)
+        return ERR_FAIL(e, INVALID, "one of --logits, --embeddings and --pooled at a time");
+    *out = o->logits ? o->logits : o->embeddings ? o->embeddings : o->pooled;
+    *want = o->embeddings ? ENGINE_HIDDEN : o->pooled ? ENGINE_VECTORS : ENGINE_LOGITS;
+    return ERR_OK;
+}
+
 static enum err run(const struct worker_kind *kind, struct eval_opts *o, struct err_info *e)
 {
     struct engine_conf conf;
     struct engine *en;
     struct sink s = {0};
+    const char *out = NULL;
     char *text = NULL;
     int32_t *ids = NULL;
     size_t n;
     enum err code;
 
-    if ((code = worker_conf_engine(kind, &o->conf, &conf, e))) return code;
+    if ((code = worker_conf_engine(kind, &o->conf, &conf, e)) ||
+        (code = choose(o, &conf.want, &out, e)))
+        return code;
     if ((code = map_read_file(o->tokens, LIMIT_TEXT_FILE, &text, &n, e))) return code;
     code = parse_ids((str){text, n}, o->tokens, &ids, &s.n, e);
     mem_free(text);
     if (code) return code;
     conf.n_slots = 1;
-    /* Logits are asked for the whole sequence at once; a perplexity goes window by window. */
-    if (o->logits && conf.n_ctx == 0) conf.n_ctx = s.n;
+    /* Rows are asked for the whole sequence at once; a perplexity goes window by window. */
+    if (out && conf.n_ctx == 0) conf.n_ctx = s.n;
     if (conf.max_out == 0) conf.max_out = 64;
     if (!(code = worker_vet(o->model, &o->conf, &conf, false, e)) &&
         !(code = engine_open(&en, o->model, &conf, e))) {
         s.ids = ids;
-        s.n_vocab = engine_meta(en)->n_vocab;
-        code = o->logits ? run_logits(en, o->logits, &s, e) : run_perplexity(en, &s, o->json, e);
+        s.width = engine_width(en);
+        code =
+            out ? run_rows(en, out, o->pooled != NULL, &s, e) : run_perplexity(en, &s, o->json, e);
         engine_close(en);
     }
     mem_free(ids);
@@ -176,10 +213,11 @@ enum err worker_eval(const struct worker_kind *kind, int argc, char **argv, stru
         .opts = opts,
         .pos = pos,
         .command = "rbee eval",
-        .summary = "Writes the logits of a token file, or its perplexity.",
+        .summary = "Writes the logits or vectors of a token file, or its perplexity.",
         .examples = "rbee tokenize MODEL --file story.txt > story.ids\n"
                     "rbee eval MODEL --tokens story.ids\n"
-                    "rbee eval MODEL --tokens story.ids --logits out.f32"};
+                    "rbee eval MODEL --tokens story.ids --logits out.f32\n"
+                    "rbee eval MODEL --tokens story.ids --pooled vector.f32"};
     char path[STORE_PATH_MAX];
     bool help;
     enum err code;

@@ -15,7 +15,7 @@
 #include "base/opt.h"
 #include "base/os.h"
 #include "net/address.h"
-#include "worker/reply.h"
+#include "worker/reply_vectors.h"
 #include "worker/worker.h"
 
 struct serve_opts {
@@ -87,6 +87,25 @@ static void h_completion(struct http_req *r, void *owner)
     reply_start(&((struct serve *)owner)->model, r, OPENAI_COMPLETION);
 }
 
+static void h_embeddings(struct http_req *r, void *owner)
+{
+    reply_vectors_start(&((struct serve *)owner)->model, r, VECTORS_EMBED);
+}
+
+static void h_rerank(struct http_req *r, void *owner)
+{
+    reply_vectors_start(&((struct serve *)owner)->model, r, VECTORS_RERANK);
+}
+
+static const char *task_of(const struct engine *en)
+{
+    switch (engine_want(en)) {
+    case ENGINE_HIDDEN: return "embeddings";
+    case ENGINE_SCORES: return "rerank";
+    default: return "text";
+    }
+}
+
 static void write_info(struct serve *s, buf *b)
 {
     const struct engine *en = host_engine(s->host);
@@ -106,6 +125,7 @@ static void write_info(struct serve *s, buf *b)
     jsonw_kc(&w, "backend", engine_describe(en));
     jsonw_kstr(&w, "architecture", m->arch);
     jsonw_kstr(&w, "quantization", m->file_type);
+    jsonw_kc(&w, "task", task_of(en));
     jsonw_kint(&w, "parameters", (int64_t)m->n_params);
     jsonw_kint(&w, "context", engine_n_ctx(en));
     jsonw_kint(&w, "slots", st.slots);
@@ -180,6 +200,8 @@ static const struct http_route routes[] = {
     {"GET", "/v1/info", 0, true, h_info},
     {"POST", "/v1/chat/completions", LIMIT_HTTP_BODY, false, h_chat},
     {"POST", "/v1/completions", LIMIT_HTTP_BODY, false, h_completion},
+    {"POST", "/v1/embeddings", LIMIT_HTTP_BODY, false, h_embeddings},
+    {"POST", "/v1/rerank", LIMIT_HTTP_BODY, false, h_rerank},
     {0},
 };
 

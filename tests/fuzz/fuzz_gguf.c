@@ -32,7 +32,9 @@ static void compile(const struct gguf *g, struct arena *a)
     struct plan p;
     buf out = {.cap = MIB(4)};
 
-    if (meta_from_gguf(&m, a, g, &e) || plan_build(&p, a, &m, &src, &e)) return;
+    if (meta_from_gguf(&m, a, g, &e) ||
+        plan_build(&p, a, &m, &src, &(struct plan_conf){.want = plan_want_of(&m)}, &e))
+        return;
     plan_explain(&p, false, &out);
     if (!plan_fuse(&p, a, all_ops, &e)) plan_explain(&p, true, &out);
     buf_fini(&out);

@@ -613,8 +613,10 @@ static void test_refusals(void)
             "too many slots");
     refused(model_path, (struct engine_conf){.max_batch = LIMIT_BATCH + 1}, ERR_INVALID, "batch",
             "too large a batch");
-    refused(model_path, (struct engine_conf){.ktype = DTYPE_Q4_0}, ERR_UNSUPPORTED, "KV",
+    refused(model_path, (struct engine_conf){.ktype = DTYPE_Q4_K}, ERR_UNSUPPORTED, "KV",
             "a KV cache of a type there is no kernel for");
+    refused(model_path, (struct engine_conf){.vtype = DTYPE_Q8_0}, ERR_UNSUPPORTED, "heads of 16",
+            "a KV cache of blocks that the heads do not fill");
     refused("/nonexistent/model.gguf", (struct engine_conf){0}, ERR_NOTFOUND, "nonexistent",
             "no such file");
     ASSERT(tiny_write(&(struct tiny){.attn_q = DTYPE_I16}, path));

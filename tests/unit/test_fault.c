@@ -102,7 +102,7 @@ static enum err run_model(struct err_info *e)
     arena_init(&a, LIMIT_GGUF_ARENA);
     src = gguf_source(&g);
     code = meta_from_gguf(&m, &a, &g, e);
-    if (!code) code = plan_build(&p, &a, &m, &src, e);
+    if (!code) code = plan_build(&p, &a, &m, &src, &(struct plan_conf){0}, e);
     if (!code) code = plan_fuse(&p, &a, has_all, e);
     arena_fini(&a);
     gguf_close(&g);

@@ -373,7 +373,9 @@ static enum err use_bytes(const uint8_t *p, size_t n)
     if (!code) {
         src = gguf_source(&g);
         code = meta_from_gguf(&m, &a, &g, &e);
-        if (!code && !(code = plan_build(&plan, &a, &m, &src, &e))) plan_explain(&plan, true, &out);
+        if (!code && !(code = plan_build(&plan, &a, &m, &src,
+                                         &(struct plan_conf){.want = plan_want_of(&m)}, &e)))
+            plan_explain(&plan, true, &out);
         if (!code) {
             enum err r = chat_open(&chat, m.chat_template, S("<s>"), S("</s>"), &e);
 
@@ -415,7 +417,7 @@ static const struct fault faults[] = {
     {"layers as text", "llama.block_count", IS_TEXT, 0, "2", NULL, false},
     {"layers as a fraction", "llama.block_count", IS_F32, 2.5, NULL, NULL, false},
     {"no layer count", "llama.block_count", LACKS, 0, NULL, NULL, false},
-    {"0 heads", "llama.attention.head_count", IS, 0, NULL, NULL, false},
+    {"0 heads", "llama.attention.head_count", IS, 0, NULL, "no key heads", false},
     {"2^32 - 1 heads", "llama.attention.head_count", IS, 4294967295.0, NULL, NULL, false},
     {"5 heads", "llama.attention.head_count", IS, 5, NULL, "", false},
     {"8 heads of four", "llama.attention.head_count", IS, 8, NULL, "", false},

@@ -35,34 +35,34 @@ struct seq {
     uint32_t blocks[MAX_POS / KV_BLOCK];
     int32_t tok[MAX_POS];
     uint32_t n; /* known tokens; 0: not in use */
+    uint32_t kind;
 };
 
-static uint64_t hash_upto(const int32_t *tok, uint32_t n)
+static uint64_t hash_upto(const struct seq *s, uint32_t n)
 {
-    uint64_t h = 7;
+    uint64_t h = 7 + s->kind;
     for (uint32_t i = 0; i < n; i++)
-        h = (h ^ (uint64_t)(tok[i] + 1)) * 0x9e3779b97f4a7c15u + 11;
+        h = (h ^ (uint64_t)(s->tok[i] + 1)) * 0x9e3779b97f4a7c15u + 11;
     return h;
 }
 
 static bool content_right(const struct seq *s)
 {
     for (uint32_t p = 0; p < s->kv.n_pos; p++)
-        if (content[s->kv.blocks[p / KV_BLOCK]][p % KV_BLOCK] != hash_upto(s->tok, p + 1))
-            return false;
+        if (content[s->kv.blocks[p / KV_BLOCK]][p % KV_BLOCK] != hash_upto(s, p + 1)) return false;
     return true;
 }
 
 static void compute(struct kv *kv, struct seq *s, uint32_t n)
 {
     for (uint32_t p = s->kv.n_pos; p < s->kv.n_pos + n; p++)
-        content[s->kv.blocks[p / KV_BLOCK]][p % KV_BLOCK] = hash_upto(s->tok, p + 1);
+        content[s->kv.blocks[p / KV_BLOCK]][p % KV_BLOCK] = hash_upto(s, p + 1);
     kv_commit(kv, &s->kv, s->tok, n);
 }
 
 static void begin(struct seq *s)
 {
-    s->kv = (struct kv_seq){.blocks = s->blocks};
+    s->kv = (struct kv_seq){.blocks = s->blocks, .kind = s->kind};
 }
 
 static struct kv *pool(uint32_t n)
@@ -102,6 +102,10 @@ static void test_prefix(void)
     is_int(run(kv, &a, 100), 99, "and the first one is untouched");
     b.tok[0] = 5;
     is_int(run(kv, &b, 100), 0, "another beginning shares nothing");
+    a.kind = 1;
+    is_int(run(kv, &a, 64), 0, "nor does the same beginning of another kind");
+    is_int(run(kv, &a, 64), 63, "which is kept by itself");
+    a.kind = 0;
     is_int(kv_live(kv), 0, "nothing is held at the end");
     ok(kv_check(kv) == NULL, "invariants hold");
     kv_free(kv);
@@ -151,7 +155,10 @@ static void test_twins(void)
     compute(kv, &a, 64);
     compute(kv, &b, 64);
     is_int(kv_live(kv), 6, "equal blocks are held once");
-    is_int(kv_peek(kv, a.tok, 128), 2, "a third would get them for nothing");
+    struct kv_seq third = {.kind = 0}, other = {.kind = 1}, loner = {.unshared = true};
+    is_int(kv_peek(kv, &third, a.tok, 128), 2, "a third would get them for nothing");
+    ok(kv_peek(kv, &other, a.tok, 128) == 0 && kv_peek(kv, &loner, a.tok, 128) == 0,
+       "one of another kind would not, nor one that shares nothing");
     compute(kv, &a, 32);
     is_int(kv_reuse(kv, &b.kv, b.tok, 128), 32, "b takes over what a computed meanwhile");
     is_int(kv_live(kv), 5, "and gives its own block back");
@@ -167,6 +174,7 @@ static void test_twins(void)
 static void random_op(struct kv *kv, struct seq *s, uint32_t *reused)
 {
     if (s->n == 0) { /* a new one: few distinct beginnings, so that prefixes meet */
+        s->kind = rnd(KV_KINDS);
         begin(s);
         s->n = 1 + rnd(MAX_POS - 1);
         uint32_t kind = rnd(3), fork = rnd(MAX_POS);

@@ -47,11 +47,16 @@ struct job {
     bool good;
 };
 
+/* sched_conf.long_from of the rig that is to run the jobs. Long sequences compute other contents.
+ */
+static uint32_t long_from;
+
 static void job_init(struct job *j, uint32_t n_prompt, uint32_t n_gen)
 {
-    uint64_t h = 7;
+    uint64_t h = long_from && n_prompt + n_gen > long_from ? 8 : 7;
     uint32_t kind = rnd(3), fork = rnd(N_CTX);
     memset(j, 0, sizeof *j);
+    j->gen.params.max_tokens = n_gen;
     for (uint32_t i = 0; i < n_prompt; i++) {
         j->prompt[i] = (int32_t)(i < fork ? kind : rnd(3));
         h = mix(h, j->prompt[i]);
@@ -70,16 +75,22 @@ struct rig {
     struct kv *kv;
     struct sched s;
     uint32_t steps, parked, peak, longest_gap;
+    uint32_t state[MAX_SLOTS]; /* positions that each set of states has seen */
     bool sound;
 };
 
-static void rig_open(struct rig *r, uint32_t n_blocks, uint32_t n_slots, uint32_t max_batch)
+static void rig_open_conf(struct rig *r, uint32_t n_blocks, struct sched_conf c)
 {
     struct err_info e;
-    struct sched_conf c = {n_slots, N_CTX, max_batch};
     *r = (struct rig){.sound = true};
+    c.n_ctx = N_CTX;
     ASSERT(kv_new(&r->kv, n_blocks, copy, content, &e) == ERR_OK);
     ASSERT(sched_init(&r->s, &c, r->kv, &e) == ERR_OK);
+}
+
+static void rig_open(struct rig *r, uint32_t n_blocks, uint32_t n_slots, uint32_t max_batch)
+{
+    rig_open_conf(r, n_blocks, (struct sched_conf){.n_slots = n_slots, .max_batch = max_batch});
 }
 
 static void rig_close(struct rig *r)
@@ -98,7 +109,7 @@ static bool compute(const struct batch *b)
         for (uint32_t i = 0; i < sp->n; i++, row++) {
             uint32_t p = sp->pos + i;
             if (b->pos[row] != (int32_t)p) return false;
-            uint64_t h = 7;
+            uint64_t h = 7 + sp->rope_long;
             if (p > 0) h = content[sp->blocks[(p - 1) / KV_BLOCK]][(p - 1) % KV_BLOCK];
             content[sp->blocks[p / KV_BLOCK]][p % KV_BLOCK] = mix(h, b->tok[row]);
         }
@@ -106,6 +117,17 @@ static bool compute(const struct batch *b)
     for (; out < b->n_out; out++)
         if (b->out[out] >= b->n || (out && b->out[out] <= b->out[out - 1])) return false;
     return row == b->n;
+}
+
+/* A set of states goes on where it was, or begins anew. */
+static bool states_go_on(struct rig *r, const struct batch *b)
+{
+    for (uint32_t k = 0; k < b->n_spans; k++) {
+        const struct batch_span *sp = &b->spans[k];
+        if (sp->pos != 0 && sp->pos != r->state[sp->state]) return false;
+        r->state[sp->state] = sp->pos + sp->n;
+    }
+    return true;
 }
 
 static uint64_t hash_at(const struct slot *slot, uint32_t p)
@@ -122,6 +144,7 @@ static bool rig_step(struct rig *r)
         ;
     if (!sched_plan(s)) return false;
     r->sound = r->sound && s->batch.n <= s->conf.max_batch && compute(&s->batch);
+    if (s->conf.unshared) r->sound = r->sound && states_go_on(r, &s->batch);
     sched_commit(s);
     r->steps++;
     r->peak = s->n_active > r->peak ? s->n_active : r->peak;
@@ -129,7 +152,7 @@ static bool rig_step(struct rig *r)
         parked += s->order[i]->parked;
     r->parked += parked;
     if (s->n_active > 0 && (s->order[0]->parked || s->order[0]->rows == 0)) r->sound = false;
-    for (uint32_t i = 0; i < s->batch.n_out; i++) {
+    for (uint32_t i = 0; i < s->n_outs; i++) {
         struct slot *slot = s->outs[i];
         struct job *j = (struct job *)(void *)slot->job;
         int32_t id = next_of(hash_at(slot, slot->n_tok - 1));
@@ -147,14 +170,15 @@ static bool rig_step(struct rig *r)
     return true;
 }
 
-static void test_many(uint32_t n_blocks, uint32_t n_slots, uint32_t max_batch, const char *what)
+static void test_many(uint32_t n_blocks, struct sched_conf conf, const char *what)
 {
     enum { N = 120 };
     static struct job jobs[N];
     struct rig r;
     uint32_t sent = 0, done = 0, good = 0, cached = 0;
     const char *why = NULL;
-    rig_open(&r, n_blocks, n_slots, max_batch);
+    rig_open_conf(&r, n_blocks, conf);
+    long_from = conf.long_from;
     for (int i = 0; i < N; i++) {
         uint32_t n = 1 + rnd(N_CTX - 1);
         job_init(&jobs[i], n, 1 + rnd(N_CTX - n));
@@ -174,6 +198,55 @@ static void test_many(uint32_t n_blocks, uint32_t n_slots, uint32_t max_batch, c
        "%s: %u of %d jobs done, %u right, %u steps, at most %u at once, parked %u times, %u cached",
        what, done, N, good, r.steps, r.peak, r.parked, cached);
     is_int(kv_live(r.kv), 0, "no block is held at the end");
+    if (conf.unshared) is_int(cached, 0, "and nothing was taken from others");
+    long_from = 0;
+    rig_close(&r);
+}
+
+/* Texts for vectors where a text must be in one batch: each once, all of it, with the rows it
+ * wants, and the oldest in every step. */
+static void test_whole(void)
+{
+    enum { N = 60 };
+    static struct job jobs[N];
+    static float vector[1];
+    struct rig r;
+    uint32_t done = 0, rows = 0, texts = 0;
+    bool good = true;
+    rig_open_conf(&r, MAX_BLOCKS,
+                  (struct sched_conf){.n_slots = 8, .max_batch = 128, .whole = true});
+    for (uint32_t i = 0; i < N; i++) {
+        job_init(&jobs[i], i % 9 == 0 ? 128 : 1 + rnd(60), 0);
+        jobs[i].gen.vector = vector;
+        jobs[i].gen.rows = (enum gen_rows)(i % 3);
+        ASSERT(sched_push(&r.s, &jobs[i].gen));
+    }
+    while (done < N) {
+        while (sched_admit(&r.s))
+            ;
+        if (!sched_plan(&r.s)) break;
+        struct slot *oldest = r.s.order[0];
+        good = good && oldest->rows > 0 && compute(&r.s.batch);
+        sched_commit(&r.s);
+        for (uint32_t i = r.s.n_active; i-- > 0;) {
+            struct slot *slot = r.s.order[i];
+            uint32_t first = r.s.batch.out[slot->out == SCHED_NO_OUT ? 0 : slot->out];
+            if (slot->rows == 0) continue;
+            good = good && slot->rows == slot->n_tok && slot->out != SCHED_NO_OUT;
+            const struct batch_span *sp = r.s.batch.spans;
+            while (sp->state != (uint32_t)(slot - r.s.slots))
+                sp++;
+            uint32_t want = slot->job->rows == GEN_ROWS_LAST ? sp->first + sp->n - 1 : sp->first;
+            good = good && sp->n == slot->n_tok && first == want;
+            rows += slot->job->rows == GEN_ROWS_ALL ? slot->n_tok : 1;
+            texts++;
+            sched_remove(&r.s, slot);
+            done++;
+        }
+        rows -= r.s.batch.n_out;
+    }
+    ok(done == N && good && rows == 0, "%u texts, each in one batch, with the rows it wants",
+       texts);
     rig_close(&r);
 }
 
@@ -289,9 +362,19 @@ int main(void)
     test_mixed();
     test_together();
     test_parking();
-    test_many(MAX_BLOCKS, 16, 128, "plenty of blocks");
-    test_many(20, 16, 128, "few blocks");
-    test_many(N_CTX / KV_BLOCK, 16, 16, "one sequence's worth of blocks");
-    test_many(N_CTX / KV_BLOCK, 1, 1, "one slot, one row");
+    test_whole();
+    struct sched_conf c = {.n_slots = 16, .max_batch = 128};
+    test_many(MAX_BLOCKS, c, "plenty of blocks");
+    test_many(20, c, "few blocks");
+    c.long_from = 150;
+    test_many(MAX_BLOCKS, c, "long ones apart");
+    c.long_from = 0;
+    c.unshared = true;
+    test_many(MAX_BLOCKS, c, "states");
+    test_many(20, c, "states, few blocks");
+    c = (struct sched_conf){.n_slots = 16, .max_batch = 16};
+    test_many(N_CTX / KV_BLOCK, c, "one sequence's worth of blocks");
+    c = (struct sched_conf){.n_slots = 1, .max_batch = 1};
+    test_many(N_CTX / KV_BLOCK, c, "one slot, one row");
     return tap_end();
 }

@@ -40,4 +40,23 @@ static inline void vf_to_half(uint16_t *p, vf v)
         p[i] = dtype_f32_to_f16(v[i]);
 }
 
+static inline vf vf_bf16(const uint16_t *p)
+{
+    return (vf){dtype_bf16_to_f32(p[0]), dtype_bf16_to_f32(p[1]), dtype_bf16_to_f32(p[2]),
+                dtype_bf16_to_f32(p[3])};
+}
+
+static inline vf vf_i8(const int8_t *p)
+{
+    return (vf){p[0], p[1], p[2], p[3]};
+}
+
+static inline vf vf_u4(const uint8_t *p, int shift)
+{
+    vf v;
+    for (int i = 0; i < VW; i++)
+        v[i] = (float)((p[i] >> shift & 15) - 8);
+    return v;
+}
+
 #include "compute/cpu/cpu_kern.h"

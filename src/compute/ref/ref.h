@@ -1,7 +1,8 @@
 /* ref: the reference back end. Scalar, one thread, written to be read: the oracle of every op.
  *
- * Every sum is taken in double precision in index order, so its results do not depend on the batch
- * around a row. It runs every weight type that has a dequantiser, and a cache of F32 or F16.
+ * Every sum is taken in double precision in index order, so a row's results are bitwise the same
+ * whatever batch it is in. It runs every weight type that has a dequantiser, and every type of KV
+ * cache.
  */
 #ifndef COMPUTE_REF_REF_H
 #define COMPUTE_REF_REF_H
