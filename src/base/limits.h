@@ -32,9 +32,10 @@
 #define LIMIT_VOCAB         (1u << 22) /* tokens */
 #define LIMIT_PLAN_STEPS    (1u << 16)
 #define LIMIT_CONFIG_FILE   MIB(1)
-#define LIMIT_TEXT_FILE     MIB(256) /* text given to tokenize and eval */
-#define LIMIT_VET_HEAP      GIB(2)   /* that a model may make its first reader allocate */
-#define LIMIT_VET_SECONDS   60u      /* that opening a model may take */
+#define LIMIT_TEXT_FILE     MIB(256)  /* text given to tokenize and eval */
+#define LIMIT_VET_HEAP      GIB(2)    /* that a model may make its first reader allocate */
+#define LIMIT_VET_SECONDS   60u       /* that opening a model may take */
+#define LIMIT_VET_FOLDER    GIB(4096) /* of a model's folder; sets memory and time of its vetting */
 
 /* text */
 #define LIMIT_TOK_ARENA      MIB(512)   /* indexes of one vocabulary */

@@ -118,12 +118,44 @@ static void find_folders(struct folders *f, const char *path)
     if (realpath(folder, real)) add_folder(f, real);
 }
 
-_Noreturn static void child(const struct vet *v, int fd, pid_t parent)
+/* What the child may use up. */
+struct allowance {
+    uint64_t heap;
+    uint32_t seconds;
+};
+
+/* A GGUF file is used where it lies. Of a folder some weights may have to be multiplied out (8-bit
+ * floats with scales, four times as large as F32), which costs memory and time in proportion. */
+static struct allowance allow(const struct vet *v)
+{
+    struct allowance a = {.heap = LIMIT_VET_HEAP,
+                          .seconds = v->seconds ? v->seconds : LIMIT_VET_SECONDS};
+    char path[PATH_MAX];
+    struct dirent *x;
+    struct stat st;
+    uint64_t bytes = 0;
+    DIR *d = opendir(v->path); /* fails for a file */
+
+    while (d && (x = readdir(d))) {
+        int n = snprintf(path, sizeof path, "%s/%s", v->path, x->d_name);
+
+        if (n > 0 && (size_t)n < sizeof path && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+            __builtin_add_overflow(bytes, (uint64_t)st.st_size, &bytes))
+            bytes = UINT64_MAX;
+    }
+    if (d) closedir(d);
+    if (bytes > LIMIT_VET_FOLDER) bytes = LIMIT_VET_FOLDER;
+    a.heap += 4 * bytes;
+    if (!v->seconds) a.seconds += (uint32_t)(bytes >> 26); /* 64 MiB a second */
+    return a;
+}
+
+_Noreturn static void child(const struct vet *v, struct allowance a, int fd, pid_t parent)
 {
     static struct verdict out = {.magic = VERDICT_MAGIC};
     static struct err_info e;
     static struct folders folders;
-    struct sandbox s = {.fd = fd, .heap = LIMIT_VET_HEAP, .seconds = LIMIT_VET_SECONDS};
+    struct sandbox s = {.fd = fd, .heap = a.heap, .seconds = a.seconds};
     enum err code;
 
     default_signals();
@@ -131,7 +163,6 @@ _Noreturn static void child(const struct vet *v, int fd, pid_t parent)
     find_folders(&folders, v->path);
     for (int i = 0; i < folders.n && !folders.more; i++)
         s.folders[i] = folders.path[i];
-    if (v->seconds) s.seconds = v->seconds;
     if ((code = sandbox_enter(&s, &e))) {
         out.weak = 1;
         snprintf(out.why, sizeof out.why, "%s", e.text);
@@ -208,15 +239,16 @@ static enum wait listen_to(pid_t pid, int fd, struct verdict *out, size_t *n, in
 }
 
 /* What became of a child that did not end by itself with status 0. */
-static enum err refuse(const struct vet *v, int status, enum wait w, struct err_info *e)
+static enum err refuse(const struct vet *v, uint32_t seconds, int status, enum wait w,
+                       struct err_info *e)
 {
     const char *advice = "it is damaged, made to do harm, or meets a defect of rbee, and is "
                          "refused; fetch it again from a source that you trust";
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 
     if (w == WAIT_LATE || sig == SIGXCPU)
-        return ERR_FAIL(e, FORMAT, "%.250s: opening it took more than %u s; %s", v->path,
-                        v->seconds ? v->seconds : LIMIT_VET_SECONDS, advice);
+        return ERR_FAIL(e, FORMAT, "%.250s: opening it took more than %u s; %s", v->path, seconds,
+                        advice);
     if (sig == SIGSYS)
         return ERR_FAIL(e, FORMAT,
                         "%.250s: while it was opened in the sandbox, something tried what opening "
@@ -255,7 +287,7 @@ static enum err believe(const struct vet *v, struct verdict *in, struct err_info
 /* The verdict of a child, or what became of it. */
 static enum err ask_child(const struct vet *v, struct err_info *e)
 {
-    uint32_t seconds = v->seconds ? v->seconds : LIMIT_VET_SECONDS;
+    const struct allowance a = allow(v);
     static struct verdict in;
     int fds[2], status = 0;
     pid_t pid, self = getpid();
@@ -266,18 +298,18 @@ static enum err ask_child(const struct vet *v, struct err_info *e)
     pid = fork();
     if (pid == 0) {
         close(fds[0]);
-        child(v, fds[1], self);
+        child(v, a, fds[1], self);
     }
     close(fds[1]);
     if (pid < 0) {
         close(fds[0]);
         return err_errno(e, errno, "start a process to look at", v->path);
     }
-    w = listen_to(pid, fds[0], &in, &n, &status, os_now_ns() + seconds * (uint64_t)1000000000u);
+    w = listen_to(pid, fds[0], &in, &n, &status, os_now_ns() + a.seconds * (uint64_t)1000000000u);
     close(fds[0]);
     if (w == WAIT_LATE || n != sizeof in || in.magic != VERDICT_MAGIC || !WIFEXITED(status) ||
         WEXITSTATUS(status) != 0)
-        return refuse(v, status, w, e);
+        return refuse(v, a.seconds, status, w, e);
     return believe(v, &in, e);
 }
 

@@ -293,6 +293,15 @@ static void test_attempts(void)
         is_int(vet_one(try_heap, VET_REQUIRE, 20), ERR_ACCESS, "5 GiB of memory are not given");
     else
         skip("under AddressSanitizer memory is not limited");
+    if (HEAP_IS_LIMITED) {
+        struct vet v = {.path = dir, .mode = VET_REQUIRE, .open = try_heap};
+        int fd = open(fresh, O_WRONLY | O_CREAT, 0600);
+
+        ok(fd >= 0 && ftruncate(fd, (off_t)2 << 30) == 0 && vet_run(&v, &e) == ERR_OK,
+           "but they are for a folder of 2 GiB, whose weights may have to be multiplied out");
+        close(fd);
+        unlink(fresh);
+    }
     vet_one(try_socket, VET_REQUIRE, 20);
     ok(strstr(e.text, victim) || e.code == ERR_ACCESS, "the refusal: %s", e.text);
 }
