@@ -35,7 +35,7 @@ int cli_width(void);
 const char *cli_bytes(uint64_t n, char out[24]);
 
 extern const struct cli_cmd cmd_run, cmd_chat, cmd_serve, cmd_ls, cmd_ps, cmd_show, cmd_stop,
-    cmd_explain, cmd_tokenize, cmd_eval, cmd_bench, cmd_version, cmd_completion, cmd_queen,
-    cmd_hive;
+    cmd_explain, cmd_tokenize, cmd_convert, cmd_quantize, cmd_eval, cmd_bench, cmd_version,
+    cmd_completion, cmd_queen, cmd_hive;
 
 #endif
