@@ -50,6 +50,7 @@ struct engine_conf {
     enum dtype ktype, vtype; /* of the KV cache: F32, F16, BF16, Q8_0, Q4_0; zero is F32 */
     const char *isa;         /* see dev_conf */
     enum engine_want want;
+    const char *quantize; /* type or mix for the matrices of a SafeTensors model; NULL: as stored */
 };
 
 struct gen_logprob {

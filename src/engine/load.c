@@ -3,12 +3,10 @@
  * In order: map the file, read what the model is, compile the plan, fuse it for the back end, ask
  * whether every step has a kernel, bind the tensors to their bytes in the mapping, index the
  * vocabulary; that is load_check(). Then check that weights, KV cache and registers fit into memory
- * and open the device. Weights are never copied here.
+ * and open the device. Weights stay in the mapping, unless they are to be quantised on the way.
  *
  * Invariant: after load_open() every step of the plan can run, every weight points at all of its
  * bytes, and the KV cache holds at least one sequence of full length.
- *
- * Left out: quantising while loading.
  */
 #include "engine/load.h"
 
@@ -16,6 +14,7 @@
 
 #include "base/limits.h"
 #include "base/os.h"
+#include "model/quant.h"
 #include "model/source.h"
 
 #define DEFAULT_CTX       4096
@@ -361,11 +360,25 @@ static enum err open_device(struct load *l, load_extra_fn *extra, struct err_inf
     return err;
 }
 
+static enum err open_model(struct load *l, const char *path, const struct engine_conf *conf,
+                           struct err_info *e)
+{
+    struct quant_mix mix;
+    if (!conf->quantize) return source_open(&l->gguf, path, e);
+    if (!quant_mix_from(str_c(conf->quantize), &mix))
+        return ERR_FAIL(e, INVALID,
+                        "'%s' is no type that weights can be quantised to; see "
+                        "`rbee quantize --help`",
+                        conf->quantize);
+    return source_open_as(&l->gguf, path, &mix,
+                          conf->n_threads ? conf->n_threads : (uint32_t)os_cpu_count(), e);
+}
+
 enum err load_check(struct load *l, const char *path, const struct engine_conf *conf,
                     struct err_info *e)
 {
     *l = (struct load){0};
-    enum err err = source_open(&l->gguf, path, e);
+    enum err err = open_model(l, path, conf, e);
     if (err) return err;
     arena_init(&l->arena, LIMIT_GGUF_ARENA);
     err = read_parts(l, conf, e);

@@ -164,6 +164,7 @@ enum err gguf_open(struct gguf *g, const char *path, struct err_info *e)
 
 struct gguf_copy {
     struct gguf_copy *next;
+    uint64_t bytes;
     _Alignas(64) uint8_t data[];
 };
 
@@ -181,10 +182,55 @@ enum err gguf_copy_new(struct gguf *g, uint64_t bytes, uint8_t **out, struct err
                         "needs none",
                         (unsigned long long)bytes, (unsigned long long)avail);
     c->next = g->copies;
+    c->bytes = bytes;
     g->copies = c;
     g->copied_bytes += bytes;
     *out = c->data;
     return ERR_OK;
+}
+
+struct gguf_copy *gguf_copy_cut(struct gguf *g, struct gguf_copy *mark)
+{
+    struct gguf_copy *list = g->copies, *last = list;
+
+    if (list == mark) return NULL;
+    while (last->next != mark)
+        last = last->next;
+    last->next = NULL;
+    g->copies = mark;
+    return list;
+}
+
+bool gguf_copy_holds(const struct gguf_copy *list, const struct gguf_tensor *t)
+{
+    for (const struct gguf_copy *c = list; c; c = c->next) {
+        if (!t->parts && t->data >= c->data && t->data < c->data + c->bytes) return true;
+        for (uint64_t i = 0; t->parts && i < t->dim[2]; i++)
+            if (t->parts[i] >= c->data && t->parts[i] < c->data + c->bytes) return true;
+    }
+    return false;
+}
+
+void gguf_copy_join(struct gguf *g, struct gguf_copy *list)
+{
+    while (list) {
+        struct gguf_copy *next = list->next;
+
+        list->next = g->copies;
+        g->copies = list;
+        list = next;
+    }
+}
+
+void gguf_copy_drop(struct gguf *g, struct gguf_copy *list)
+{
+    while (list) {
+        struct gguf_copy *next = list->next;
+
+        g->copied_bytes -= list->bytes;
+        mem_free(list);
+        list = next;
+    }
 }
 
 const uint8_t *gguf_tensor_part(const struct gguf_tensor *t, uint64_t i)
@@ -194,12 +240,7 @@ const uint8_t *gguf_tensor_part(const struct gguf_tensor *t, uint64_t i)
 
 void gguf_close(struct gguf *g)
 {
-    while (g->copies) {
-        struct gguf_copy *next = g->copies->next;
-
-        mem_free(g->copies);
-        g->copies = next;
-    }
+    gguf_copy_drop(g, g->copies);
     for (uint32_t i = 0; i < g->n_parts && g->maps; i++)
         map_close(&g->maps[i]);
     arena_fini(&g->arena);

@@ -204,13 +204,16 @@ static enum err open_all(struct hf *h, const char *dir)
     return take_keys(h);
 }
 
-enum err hf_open(struct gguf *g, const char *dir, struct err_info *e)
+enum err hf_open_as(struct gguf *g, const char *dir, const struct quant_mix *mix,
+                    uint32_t n_threads, struct err_info *e)
 {
     struct err_info why = {.code = ERR_OK};
     struct hf h;
     enum err r;
 
     begin(&h, g, &why);
+    h.mix = mix;
+    h.n_threads = n_threads;
     r = end(&h, open_all(&h, dir));
     if (r && e) {
         char head[ERR_TEXT_MAX / 3];
@@ -223,6 +226,11 @@ enum err hf_open(struct gguf *g, const char *dir, struct err_info *e)
             err_fail(e, r, why.file, why.line, "%s: %s", head, why.text);
     }
     return r;
+}
+
+enum err hf_open(struct gguf *g, const char *dir, struct err_info *e)
+{
+    return hf_open_as(g, dir, NULL, 1, e);
 }
 
 enum err hf_parse_config(struct gguf *g, str config, struct err_info *e)

@@ -28,6 +28,13 @@ bool hf_is_dir(const char *path);
  * that contradict each other or config.json. */
 MUST_CHECK enum err hf_open(struct gguf *g, const char *dir, struct err_info *e);
 
+struct quant_mix;
+/* The same with the matrices quantised while they are read, tensor by tensor, into memory that g
+ * owns; what is in the way of that (scaled 8-bit floats multiplied out, say) is freed after each.
+ */
+MUST_CHECK enum err hf_open_as(struct gguf *g, const char *dir, const struct quant_mix *mix,
+                               uint32_t n_threads, struct err_info *e);
+
 /* The keys of a config.json alone, without tensors; gguf_close() releases them. */
 MUST_CHECK enum err hf_parse_config(struct gguf *g, str config, struct err_info *e);
 

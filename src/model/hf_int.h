@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "model/gguf_write.h"
 #include "model/hf.h"
+#include "model/quant.h"
 #include "model/safetensors.h"
 
 /* The arguments of a "%.*s" for a name out of a file: long ones are cut. */
@@ -71,6 +72,9 @@ struct hf {
     size_t n_shards, n_all;
     const struct safetensors_tensor **all; /* of all shards, sorted by name */
     uint64_t max_tensors;                  /* room in g->tensors */
+    const struct quant_mix *mix;           /* matrices are quantised as they are added; or NULL */
+    struct quant_model model;
+    uint32_t n_threads;
 };
 
 /* ---- hf_config: config.json ---- */

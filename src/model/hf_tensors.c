@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "model/convert.h"
 #include "model/gguf_int.h"
 #include "model/hf_int.h"
 
@@ -214,6 +215,33 @@ static enum err add_group(struct hf *h, const struct hf_entry *x, size_t n)
     return ERR_OK;
 }
 
+/* Quantises the matrices that were just added, and frees what was made only to get there. */
+static enum err quantise_group(struct hf *h, uint64_t first, struct gguf_copy *mark)
+{
+    struct gguf_copy *made = gguf_copy_cut(h->g, mark);
+    bool needed = false;
+    enum err r = convert_in_place(h->g, first, h->mix, &h->model, h->n_threads, h->e);
+
+    for (uint64_t i = first; i < h->g->n_tensors; i++)
+        needed = needed || gguf_copy_holds(made, &h->g->tensors[i]);
+    if (r || needed)
+        gguf_copy_join(h->g, made);
+    else
+        gguf_copy_drop(h->g, made);
+    return r;
+}
+
+/* What the choice of types asks for, before there are tensors to ask. */
+static void learn_model(struct hf *h, const struct hf_entry *x, size_t n)
+{
+    h->model = (struct quant_model){
+        .n_layer = h->n_layer, .n_gqa = h->n_head_kv ? h->n_head / h->n_head_kv : 1, .tied = true};
+    for (size_t i = 0; i < n; i++)
+        if (str_eqc(x[i].name, "output.weight")) h->model.tied = false;
+    if (hf_read_u32(h, "num_experts|num_local_experts|n_routed_experts", &h->model.n_expert))
+        h->model.n_expert = 0;
+}
+
 enum err hf_tensors(struct hf *h)
 {
     struct hf_entry *x = ARENA_NEW(&h->tree, struct hf_entry, h->n_all);
@@ -230,10 +258,15 @@ enum err hf_tensors(struct hf *h)
         n += x[n].rule != NULL;
     }
     if (n) qsort(x, n, sizeof *x, by_place);
+    learn_model(h, x, n);
     for (size_t i = 0; i < n; i = last) {
+        struct gguf_copy *mark = h->g->copies;
+        uint64_t first = h->g->n_tensors;
+
         for (last = i + 1; last < n && str_eq(x[last].name, x[i].name); last++)
             ;
         if ((r = add_group(h, &x[i], last - i))) return r;
+        if (h->mix && (r = quantise_group(h, first, mark))) return r;
     }
     if ((r = hf_rope_tensors(h))) return r;
     return gguf_index_tensors(h->g, &h->g->arena, h->e);

@@ -8,4 +8,10 @@
  * GGUF file. gguf_close() releases either. */
 MUST_CHECK enum err source_open(struct gguf *g, const char *path, struct err_info *e);
 
+struct quant_mix;
+/* The same, quantised while it is read: Hugging Face directories only, ERR_INVALID for a file. No
+ * mix: as source_open(). */
+MUST_CHECK enum err source_open_as(struct gguf *g, const char *path, const struct quant_mix *mix,
+                                   uint32_t n_threads, struct err_info *e);
+
 #endif

@@ -44,6 +44,7 @@ enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_
         .ktype = dtype_from_name(str_c(c->ktype ? c->ktype : c->kv_type)),
         .vtype = dtype_from_name(str_c(c->vtype ? c->vtype : c->kv_type)),
         .isa = c->isa,
+        .quantize = c->quantize,
     };
     return ERR_OK;
 }
@@ -73,8 +74,11 @@ static enum err open_and_close(void *arg, struct err_info *e)
     const struct vetting *v = arg;
     struct load l;
     struct chat *chat;
-    enum err code = load_check(&l, v->path, v->conf, e);
+    struct engine_conf conf = *v->conf;
+    enum err code;
 
+    conf.quantize = NULL; /* the work of whoever keeps the result */
+    code = load_check(&l, v->path, &conf, e);
     if (code) return code;
     if (v->chat && !(code = worker_chat(&chat, &l.meta, l.tok, e))) chat_close(chat);
     load_close(&l);

@@ -25,7 +25,7 @@ int worker_main(const struct worker_kind *kind, int argc, char **argv);
 
 /* ---- options that every command shares ---- */
 struct worker_conf {
-    const char *model, *backend, *kv_type, *ktype, *vtype, *isa, *sandbox;
+    const char *model, *backend, *kv_type, *ktype, *vtype, *isa, *sandbox, *quantize;
     int64_t threads, ctx, slots, batch, kv_budget;
 };
 /* Rows for a command's option table, with the given struct's member of type struct worker_conf. */
@@ -111,6 +111,12 @@ struct worker_conf {
          NULL,                                                                                     \
          "let a sandboxed process open the model first; require: refuse models where the system "  \
          "allows no sandbox"},                                                                     \
+        {"quantize", 0,                                                                            \
+         OPT_STR,    offsetof(T, member.quantize),                                                 \
+         "TYPE",     NULL,                                                                         \
+         NULL,       0,                                                                            \
+         0,          "RBEE_QUANTIZE",                                                              \
+         NULL,       "quantise a SafeTensors model while it is loaded: q8_0, q4_K, Q4_K_M, ..."},  \
     {                                                                                              \
         "isa", 0, OPT_ENUM, offsetof(T, member.isa), "NAME", NULL, "generic|avx2|avx512", 0, 0,    \
             NULL, NULL, "force an instruction set; the best one is chosen otherwise"               \
