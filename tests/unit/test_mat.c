@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "model/blocks.h"
+#include "compute/cpu/mat_int.h"
 #include "tap.h"
 
 enum act { F32, PER_32, PER_256 };
@@ -403,6 +403,30 @@ static void test_odd_activations(enum mat_isa isa)
     }
 }
 
+/* What an isa expands by itself has the bits that dtype_dequant() gives, NaN aside. */
+static void test_expand(enum mat_isa isa)
+{
+    const struct mat_isa_ops *ops = mat_ops_of(isa);
+    static uint8_t blocks[64 * 300];
+    static float want[64 * 256], got[64 * 256];
+    int types_checked = 0, bad = 0;
+    for (size_t i = 0; i < N_TYPES; i++) {
+        const struct dtype_info *t = dtype_info(types[i].t);
+        size_t n = t->elems == 1 ? 61 : 64 * t->elems; /* an odd end where there may be one */
+        if (!ops->expand[types[i].t]) continue;
+        types_checked++;
+        random_blocks(i, blocks, 1, n);
+        for (size_t b = 0; t->elems == 1 && b < n; b++)
+            blocks[b] = (uint8_t)rnd(); /* all codes, NaN included */
+        dtype_dequant(types[i].t, blocks, want, n);
+        ops->expand[types[i].t](blocks, got, n);
+        for (size_t k = 0; k < n; k++)
+            if (isnan(want[k]) ? !isnan(got[k]) : memcmp(&want[k], &got[k], sizeof *got)) bad++;
+    }
+    ok(bad == 0 && types_checked == 14, "%s: %d types expand to the same bits", mat_isa_name(isa),
+       types_checked);
+}
+
 /* ---- experts ---- */
 
 struct expert_case {
@@ -594,6 +618,7 @@ int main(void)
         test_silu(isa, 4);
         test_silu(isa, 19);
         test_odd_activations(isa);
+        if (mat_ops_of(isa)->expand) test_expand(isa);
         for (size_t i = 0; i < sizeof expert_cases / sizeof *expert_cases; i++)
             test_experts(&expert_cases[i], isa);
     }

@@ -127,7 +127,8 @@ enum mat_finish { MAT_FIN_STORE, MAT_FIN_ADD, MAT_FIN_SILU_MUL };
 
 struct mat_isa_ops {
     mat_dot_fn *const (*dots)[MAT_SHAPE_COUNT]; /* [DTYPE_COUNT]; only types of the lists above */
-    const struct mat_strip *strips; /* [DTYPE_COUNT]; NULL: the direct form serves any n */
+    const struct mat_strip *strips;  /* [DTYPE_COUNT]; NULL: the direct form serves any n */
+    dtype_dequant_fn *const *expand; /* [DTYPE_COUNT]; NULL or no entry: dtype_dequant() does it */
     /* One group: n <= 128 values, the rest of the group becomes zero. */
     void (*quant32)(const float *x, uint32_t n, struct mat_q32 *out);
     void (*quant256)(const float *x, struct mat_q256 *out);
@@ -148,6 +149,7 @@ extern mat_dot_fn *const mat_dots_avx2[DTYPE_COUNT][MAT_SHAPE_COUNT];
 extern mat_dot_fn *const mat_dots_avx512[DTYPE_COUNT][MAT_SHAPE_COUNT];
 extern const struct mat_strip mat_strips_avx2[DTYPE_COUNT];
 extern const struct mat_strip mat_strips_avx512[DTYPE_COUNT];
+extern dtype_dequant_fn *const mat_expand_avx2[DTYPE_COUNT];
 #endif
 
 /* Statements for i = 0..n-1, n <= 4 rows or n <= 8 columns, as straight code: arrays indexed by i

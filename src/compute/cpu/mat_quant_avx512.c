@@ -119,6 +119,7 @@ static void finish(float *y, const float *v, const float *bias, uint32_t n, enum
 const struct mat_isa_ops mat_ops_avx512 = {
     .dots = mat_dots_avx512,
     .strips = mat_strips_avx512,
+    .expand = mat_expand_avx2,
     .quant32 = quant32,
     .quant256 = quant256,
     .transpose = transpose,

@@ -192,6 +192,7 @@ struct mat_job mat_rows_job(const struct mat_isa_ops *ops, const struct mat_cols
 {
     struct mat_job j = {.ops = ops, .c = c, .dtype = t, .act = mat_act_of(t)};
     j.kernel = acts[t] != MAT_ACT_NONE ? t : DTYPE_F32;
+    j.expand = ops->expand && ops->expand[t] ? ops->expand[t] : dtype_info(t)->dequant;
     if (!dtype_row_bytes(t, c->cols, &j.row_bytes)) BUG("mat: cols is no whole number of blocks");
     return j;
 }
@@ -226,7 +227,7 @@ static void dot_expanded(const struct mat_job *j, enum mat_shape s, const struct
         part.cols = MAT_MIN(a->cols - at, EXPAND);
         for (uint32_t r = 0; r < n_rows; r++) {
             bool same = r > 0 && a->w[r] == a->w[r - 1];
-            if (!same) t->dequant(a->w[r] + at / t->elems * t->bytes, w[r], part.cols);
+            if (!same) j->expand(a->w[r] + at / t->elems * t->bytes, w[r], part.cols);
             part.w[r] = same ? part.w[r - 1] : (const uint8_t *)w[r];
         }
         for (uint32_t c = 0; c < n_cols; c++)
@@ -305,7 +306,7 @@ static void expand_row(const struct mat_job *j, const uint8_t *w, uint8_t *to, s
     float v[EXPAND];
     for (uint64_t at = 0; at < cols; at += EXPAND) {
         uint64_t n = MAT_MIN(cols - at, EXPAND);
-        t->dequant(w + at / t->elems * t->bytes, v, n);
+        j->expand(w + at / t->elems * t->bytes, v, n);
         for (uint64_t i = 0; i < n; i += MAT_FCHUNK, to += apart)
             memcpy(to, v + i, MAT_MIN(n - i, MAT_FCHUNK) * sizeof *v);
     }

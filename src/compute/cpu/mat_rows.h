@@ -46,6 +46,7 @@ struct mat_job {
     const struct mat_cols *c;
     enum dtype dtype;
     enum dtype kernel; /* whose kernels serve: dtype's own, or F32's behind the dequantiser */
+    dtype_dequant_fn *expand; /* that dequantiser */
     enum mat_act act;
     enum mat_finish fin;
     const uint8_t *w;
