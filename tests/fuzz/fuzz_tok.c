@@ -1,9 +1,9 @@
 /* fuzz_tok: any text through a vocabulary of each kind, and any bytes as a vocabulary.
  *
  * The first byte chooses: a pre-tokenizer over the small BPE vocabulary, the small SPM vocabulary,
- * or a wild one whose tokens, types, scores and merges are cut out of the input; the second byte
- * holds the flags. Ids must be in range, text must come back, and the stream must say what the
- * decoder says.
+ * or a wild one of any kind whose tokens, types, scores and merges are cut out of the input; the
+ * second byte holds the flags. Ids must be in range, text must come back, and the stream must say
+ * what the decoder says.
  */
 #include <stdlib.h>
 
@@ -13,13 +13,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const pres[] = {"default",     "llama-bpe", "gpt-2",        "qwen2",
-                                   "falcon",      "gpt-4o",    "deepseek-llm", "deepseek-coder",
-                                   "deepseek-v3", "bloom",     "viking",       "kimi-k2",
-                                   "qwen35",      "starcoder", "minicpm5",     "laguna"};
+static const char *const pres[] = {
+    "default", "llama-bpe", "gpt-2", "qwen2", "falcon", "gpt-4o", "deepseek-llm", "deepseek-coder",
+    "deepseek-v3", "bloom", "viking", "kimi-k2", "qwen35", "starcoder", "minicpm5", "laguna",
+    /* after SPM and the wild ones */
+    "jais-2", "spark2_5", "youtu", "chameleon", "superbpe", "tiny_aya", "afmoe", "exaone-moe"};
 #define PRES (sizeof pres / sizeof pres[0])
+enum { SPM = 16, WILD = 17, MORE = 18, WILD_MORE = MORE + PRES - SPM, CHOICES = WILD_MORE + 4 };
 
-static struct vocab fixed[PRES + 1]; /* one for each pre-tokenizer, then SPM */
+static struct vocab fixed[PRES + 2]; /* one for each choice but the wild ones */
 
 static const struct tok *choose(unsigned which)
 {
@@ -27,16 +29,16 @@ static const struct tok *choose(unsigned which)
     struct err_info e;
     if (v->tok) return v->tok;
     vocab_init(v);
-    if (which < PRES)
-        vocab_bpe(v, str_c(pres[which]));
-    else
+    if (which == SPM)
         vocab_spm(v);
+    else
+        vocab_bpe(v, str_c(pres[which < SPM ? which : which - 2]));
     if (vocab_open(v, &e) != ERR_OK) abort();
     return v->tok;
 }
 
 /* Lines of the input are tokens and merges; the bytes of a line also choose its type and score. */
-static void wild(struct vocab *v, unsigned flags, str rest)
+static void wild(struct vocab *v, const char *model, unsigned flags, str rest)
 {
     str text[64], merge[64];
     int32_t type[64];
@@ -49,12 +51,14 @@ static void wild(struct vocab *v, unsigned flags, str rest)
         score[n] = (float)(int)last - 100;
         if (memchr(text[n].p, ' ', text[n].n)) merge[n_merges++] = text[n];
     }
-    vocab_str(v, "tokenizer.ggml.model", flags & 1 ? S("gpt2") : S("llama"));
+    vocab_str(v, "tokenizer.ggml.model", str_c(model));
     vocab_strs(v, "tokenizer.ggml.tokens", text, n);
     if (flags & 2) vocab_i32s(v, "tokenizer.ggml.token_type", type, n);
     if (flags & 4) vocab_f32s(v, "tokenizer.ggml.scores", score, n);
     vocab_strs(v, "tokenizer.ggml.merges", merge, n_merges);
     if (flags & 8) vocab_str(v, "tokenizer.ggml.pre", S("llama-bpe"));
+    if (flags & 1) vocab_bool(v, "tokenizer.ggml.remove_extra_whitespaces", true);
+    if (flags & 4) vocab_bool(v, "tokenizer.ggml.add_space_prefix", flags & 8);
     if (flags & 16) vocab_str(v, "general.name", S("My Phi-3"));
 }
 
@@ -102,18 +106,19 @@ static void use(const struct tok *t, str text, unsigned flags, bool faithful)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2 || size > 4096) return 0;
-    unsigned which = data[0] % (PRES + 2), flags = data[1];
+    static const char *const models[] = {"bert", "t5", "rwkv", "gemma4"};
+    unsigned which = data[0] % CHOICES, flags = data[1];
     str text = {(const char *)data + 2, size - 2};
-    if (which <= PRES) {
+    if (which != WILD && which < WILD_MORE) {
         bool same = !(flags & TOK_PARSE_SPECIAL);
-        if (which == PRES) same = same && !has(text, "\xE2\x96\x81") && !has(text, "<user>");
+        if (which == SPM) same = same && !has(text, "\xE2\x96\x81") && !has(text, "<user>");
         use(choose(which), text, flags, same);
         return 0;
     }
     struct vocab v;
     struct err_info e;
     vocab_init(&v);
-    wild(&v, flags, text);
+    wild(&v, which > WILD ? models[which - WILD_MORE] : flags & 1 ? "gpt2" : "llama", flags, text);
     if (vocab_open(&v, &e) == ERR_OK) use(v.tok, text, flags >> 5, false);
     vocab_fini(&v);
     return 0;

@@ -4,12 +4,8 @@
 #include <ftw.h>
 #include <unistd.h>
 
-#include "tap.h"
+#include "tok_ids.h"
 
-#include "base/json.h"
-#include "base/map.h"
-#include "base/mem.h"
-#include "text/tok.h"
 #include "text/tok_spec.h"
 #include "tok_cases.h"
 
@@ -18,16 +14,7 @@ static struct arena scratch;
 
 static str ids_of(const struct tok *t, str text, unsigned flags)
 {
-    int32_t *ids;
-    size_t n;
-    buf b;
-    if (tok_encode(t, &scratch, text, flags, &ids, &n, &err) != ERR_OK) return str_c(err.text);
-    buf_init(&b, (size_t)64 << 20);
-    for (size_t i = 0; i < n; i++)
-        buf_printf(&b, i ? " %d" : "%d", ids[i]);
-    str s = arena_str(&scratch, buf_view(&b));
-    buf_fini(&b);
-    return s;
+    return tok_ids(t, &scratch, text, flags);
 }
 
 /* ---- folders ---- */
@@ -179,6 +166,40 @@ static void goldens(void)
         tok_close(b);
         gguf_close(&g);
     }
+}
+
+/* A folder of the shared data with a configuration, against llama.cpp's cases. */
+static void cases_of(const char *name, const char *files[][2], const char *config)
+{
+    struct tok *t;
+    folder_new();
+    for (size_t i = 0; files[i][0]; i++) {
+        const char *from = tap_data(files[i][1]);
+        if (!from) {
+            skip("no shared test data");
+            folder_free();
+            return;
+        }
+        folder_copy(files[i][0], from);
+    }
+    if (config) folder_put("tokenizer_config.json", str_c(config));
+    if (ok(tok_open_dir(&t, folder, &err) == ERR_OK, "%s opens", name)) {
+        tok_vocab_cases(t, &scratch, name);
+        tok_close(t);
+    } else {
+        printf("# %s\n", err.text);
+    }
+    folder_free();
+}
+
+static void ranks_and_merges(void)
+{
+    const char *qwen[][2] = {{"qwen.tiktoken", "tokenizers/qwen2/qwen.tiktoken"}, {NULL, NULL}};
+    const char *llama3[][2] = {{"encoder.json", "tokenizers/llama3.2/encoder.json"},
+                               {"merges.txt", "tokenizers/llama3.2/merges.txt"},
+                               {NULL, NULL}};
+    cases_of("qwen2", qwen, NULL);
+    cases_of("llama-bpe", llama3, "{\"tokenizer_class\":\"Llama3Tokenizer\"}");
 }
 
 /* ---- small files ---- */
@@ -509,6 +530,7 @@ int main(void)
     folders();
     llama2();
     goldens();
+    ranks_and_merges();
     ok(tok_open_dir(&(struct tok *){NULL}, "/nonexistent", &err) == ERR_NOTFOUND, "no folder: %s",
        err.text);
     arena_fini(&scratch);
