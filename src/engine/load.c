@@ -70,25 +70,19 @@ static uint32_t learned_positions(const struct plan *p)
 }
 
 /* What the plan says about sizes that nobody asked for, or that were asked for in vain. */
-static enum err settle_sizes(struct load *l, const struct engine_conf *asked, struct err_info *e)
+static void settle_sizes(struct load *l, const struct engine_conf *asked)
 {
     struct engine_conf *c = &l->conf;
     uint32_t learned = learned_positions(&l->plan);
-    if (learned && c->n_ctx > learned) {
-        if (asked->n_ctx)
-            return ERR_FAIL(e, INVALID,
-                            "the context is %u; this model has learned %u positions and knows no "
-                            "others",
-                            c->n_ctx, learned);
-        c->n_ctx = learned;
-    }
+    /* Also where more was asked for: that may have been meant for all models. A longer prompt is
+     * refused with the number. */
+    if (learned && c->n_ctx > learned) c->n_ctx = learned;
     /* A text that goes into one batch should fit. */
     if (l->plan.whole && !asked->max_batch && c->max_batch < c->n_ctx)
         c->max_batch = c->n_ctx < LIMIT_BATCH ? c->n_ctx : LIMIT_BATCH;
     if (l->plan.whole || c->want != ENGINE_LOGITS) c->max_out = c->max_batch;
     if (c->max_out < c->n_slots) c->max_out = c->n_slots;
     if (c->max_out > c->max_batch) c->max_out = c->max_batch;
-    return ERR_OK;
 }
 
 static uint64_t kv_bytes_of(const struct load *l, const struct engine_conf *c, uint64_t n_blocks)
@@ -337,10 +331,10 @@ static enum err read_parts(struct load *l, const struct engine_conf *conf, struc
         return err;
     pc = (struct plan_conf){.want = wants[l->conf.want], .n_ctx = l->conf.n_ctx};
     if ((err = plan_build(&l->plan, &l->arena, &l->meta, &source, &pc, e)) ||
-        (err = plan_fuse(&l->plan, &l->arena, conf->backend->has, e)) ||
-        (err = settle_sizes(l, conf, e)) || (err = check_kernels(l, e)) || (err = check_kv(l, e)) ||
-        (err = bind(l, e)))
+        (err = plan_fuse(&l->plan, &l->arena, conf->backend->has, e)))
         return err;
+    settle_sizes(l, conf);
+    if ((err = check_kernels(l, e)) || (err = check_kv(l, e)) || (err = bind(l, e))) return err;
     if ((err = tok_open(&l->tok, &l->gguf, e))) {
         l->tok = NULL;
         return err;

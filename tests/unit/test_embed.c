@@ -270,7 +270,7 @@ static void test_many(const struct backend *be, const char *name, enum meta_pool
 
 static void test_limits(void)
 {
-    int32_t ids[MAX_IDS] = {0};
+    int32_t ids[2 * MAX_IDS] = {0};
     float v[MAX_WIDTH];
     struct err_info e;
     struct text t = {.job = {.prompt = ids, .n_prompt = 4, .on_event = on_event, .owner = &t}};
@@ -280,6 +280,12 @@ static void test_limits(void)
     ok(err == ERR_CONTEXT && strstr(e.text, "33") && strstr(e.text, "32"), "33 of 32: %s", e.text);
     ok(engine_embed(en, ids, 32, POOLING_MEAN, v, &e) == ERR_OK, "32 fit");
     ok(engine_submit(en, &t.job, &e) == ERR_INVALID, "no reply: %s", e.text);
+    engine_close(en);
+    en = open_family("bert-rank", (struct engine_conf){.n_ctx = 4096});
+    if (!ok(en && engine_n_ctx(en) == 64, "learned positions are the limit whatever is asked for"))
+        return;
+    err = engine_embed(en, ids, 65, POOLING_RANK, v, &e);
+    ok(err == ERR_CONTEXT && strstr(e.text, "64"), "one more: %s", e.text);
     engine_close(en);
     en = open_family("llama-gqa8", (struct engine_conf){0});
     if (!ok(en && engine_want(en) == ENGINE_LOGITS && engine_vector(en) == 0, "a text model"))

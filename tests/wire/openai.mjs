@@ -37,6 +37,8 @@ if (Number(process.versions.node.split('.')[0]) < 22) skipAll(`Node.js 22 is not
 const home = mkdtempSync(join(process.env.HOME?.startsWith(tmpdir()) ? process.env.HOME : tmpdir(), 'rbee-node-'));
 mkdirSync(join(home, 'models'));
 execFileSync(join(bin, '../tools/mkmodel'), ['tiny-llama', 'q8_0', join(home, 'models/tiny.gguf')]);
+for (const [family, name] of [['modern-bert', 'encoder'], ['bert-rank', 'ranker']])
+    copyFileSync(join(root, 'tests/golden/families', family, 'model.gguf'), join(home, `models/${name}.gguf`));
 const shipped = join(root, 'models/rbee-tiny.gguf');
 if (existsSync(shipped)) copyFileSync(shipped, join(home, 'models/text.gguf'));
 const model = existsSync(shipped) ? 'text' : 'tiny';
@@ -175,6 +177,63 @@ let equal = 0;
 for (let i = 0; i < 32; i++) equal += (await one(i)) === together[i];
 // Random weights have near ties, which the shape of a batch may decide.
 ok(equal >= 26, '32 streams at once, each as it is alone but for near ties', equal);
+
+// ---- vectors ----
+const close = (a, b, most = 1e-6) => a.length === b.length && a.every((x, i) => Math.abs(x - b[i]) <= most);
+const length = (v) => Math.sqrt(v.reduce((s, x) => s + x * x, 0));
+const input = ['a b c', 'some other text', 'x'];
+const floats = await client.embeddings.create({ model: 'encoder', input, encoding_format: 'float' });
+ok(floats.object === 'list' && floats.model === 'encoder' && floats.data.map((d) => d.index).join() === '0,1,2' &&
+    floats.data.every((d) => d.object === 'embedding' && d.embedding.length === 24 && Math.abs(length(d.embedding) - 1) < 1e-5),
+    'three texts, three vectors of length 1', floats);
+ok(floats.usage.prompt_tokens > 3 && floats.usage.total_tokens === floats.usage.prompt_tokens, 'and their usage', floats.usage);
+const packed = await client.embeddings.create({ model: 'encoder', input }); // the client asks for base64 by itself
+ok(packed.data.every((d, i) => close(d.embedding, floats.data[i].embedding)), 'base64 holds the same numbers');
+const single = await client.embeddings.create({ model: 'encoder', input: input[1], encoding_format: 'float' });
+ok(close(single.data[0].embedding, floats.data[1].embedding, 1e-5), 'a text alone has the same vector');
+const ids = await client.embeddings.create({ model: 'encoder', input: [[5, 6, 7], [8]], encoding_format: 'float' });
+same([ids.data.length, ids.usage.prompt_tokens], [2, 4], 'token ids are taken as such');
+const cut = await client.embeddings.create({ model: 'encoder', input: input[0], dimensions: 8, encoding_format: 'float' });
+const first = floats.data[0].embedding.slice(0, 8);
+ok(close(cut.data[0].embedding, first.map((x) => x / length(first)), 1e-5), 'dimensions: the first eight, again of length 1');
+const raw = await client.embeddings.create({ model: 'encoder', input: input[0], normalize: false, pooling: 'cls', encoding_format: 'float' });
+ok(Math.abs(length(raw.data[0].embedding) - 1) > 1e-3, 'normalize and pooling are heard', length(raw.data[0].embedding));
+for (const [what, body, word] of [
+    ['too many dimensions', { model: 'encoder', input: 'x', dimensions: 25 }, '24'],
+    ['an empty list', { model: 'encoder', input: [] }, 'input'],
+    ['a model that generates text', { model: 'tiny', input: 'x' }, 'embedding model'],
+    ['a text that is too long', { model: 'encoder', input: 'a b c d '.repeat(2000) }, 'tokens'],
+]) {
+    try {
+        await client.embeddings.create(body);
+        ok(false, `${what} is refused`, 'it was served');
+    } catch (e) {
+        ok(e instanceof OpenAI.BadRequestError && e.message.includes(word), `${what} is refused: ${e.message}`, e);
+    }
+}
+try {
+    await client.chat.completions.create({ model: 'encoder', messages });
+    ok(false, 'a chat with an encoder is refused', 'it was served');
+} catch (e) {
+    ok(e instanceof OpenAI.BadRequestError && e.message.includes('does not generate'), `a chat with an encoder is refused: ${e.message}`, e);
+}
+const many = await Promise.all(Array.from({ length: 16 }, () => client.embeddings.create({ model: 'encoder', input, encoding_format: 'float' })));
+ok(many.every((m) => m.data.every((d, i) => close(d.embedding, floats.data[i].embedding, 1e-5))), '16 requests at once, each as it is alone');
+const rerank = async (body) => {
+    const r = await fetch(`${base}/v1/rerank`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ model: 'ranker', ...body }) });
+    return { status: r.status, ...(await r.json()) };
+};
+const documents = ['first one', 'b', { text: 'the third' }, 'd e f'];
+const ranks = await rerank({ query: 'what?', documents, return_documents: true });
+ok(ranks.results.length === 4 && ranks.results.every((r, i) => i === 0 || r.relevance_score <= ranks.results[i - 1].relevance_score) &&
+    ranks.results.every((r) => r.relevance_score > 0 && r.relevance_score < 1 && r.document.text === (documents[r.index].text ?? documents[r.index])),
+    'rerank: all documents, the best first, scores within 0 and 1', ranks);
+const best = await rerank({ query: 'what?', documents, top_n: 1, raw_scores: true });
+const odds = ranks.results[0].relevance_score;
+ok(best.results.length === 1 && best.results[0].index === ranks.results[0].index && Math.abs(best.results[0].relevance_score - Math.log(odds / (1 - odds))) < 1e-4,
+    'top_n and raw_scores', best);
+same([(await rerank({ query: '', documents })).status, (await rerank({ model: 'encoder', query: 'x', documents })).status], [400, 400],
+    'no query, and a model without a classifier, are refused');
 
 // ---- a worker that dies ----
 const dying = await client.completions.create({ ...long, stream: true });
