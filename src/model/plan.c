@@ -391,21 +391,6 @@ static enum err logits(struct builder *b)
     return ERR_OK;
 }
 
-/* Products that some embedding models make of the pooled vector; being linear, they may as well be
- * made of each row. */
-static enum err dense_head(struct builder *b)
-{
-    enum err r;
-
-    if (!plan_peek(b, SLOT_DENSE_2, NULL)) return ERR_OK;
-    if ((r = plan_linear(b, SLOT_DENSE_2, SLOT_NONE, REG_LOGITS, REG_O, 0))) return r;
-    b->p->out = REG_LOGITS;
-    if (!plan_peek(b, SLOT_DENSE_3, NULL)) return ERR_OK;
-    plan_cols(b, REG_O, b->n[REG_LOGITS], REG_LOGITS, 1, b->n[REG_LOGITS]);
-    b->p->width[REG_LOGITS] = 0; /* the result alone may say how wide it is */
-    return plan_linear(b, SLOT_DENSE_3, SLOT_NONE, REG_LOGITS, REG_O, 0);
-}
-
 static enum err head(struct builder *b)
 {
     unsigned flags = b->m->family->flags;
@@ -421,7 +406,7 @@ static enum err head(struct builder *b)
         (r = plan_norm(b, norm, REG_O, REG_O)))
         return r;
     b->p->out = b->conf->want == PLAN_HIDDEN ? REG_O : REG_LOGITS;
-    if (b->conf->want == PLAN_HIDDEN) return dense_head(b);
+    if (b->conf->want == PLAN_HIDDEN) return ERR_OK;
     return b->conf->want == PLAN_RANK ? rank_head(b) : logits(b);
 }
 

@@ -129,7 +129,7 @@ row("neo-bert", "neo-bert", ENCODER, kind="embed", vocab="bert", tree=False)
 row("eurobert", "eurobert", {**ENCODER, **heads(4, 2)}, kind="embed", tree=False)
 # ---- newer decoders ---------------------------------------------------------------------------------------------------------------
 row("llama4", "llama4", {"block_count": 4, "embedding_length": 24, "feed_forward_length": 16, **moe(4, 1, 8),
-    "interleave_moe_layer_step": 2, **heads(2, 1), "attention.sliding_window": 8})
+    "interleave_moe_layer_step": 2, **heads(2, 1), "attention.sliding_window": 8}, tree=False)
 row("llama-gqa8", "llama", {**heads(8, 1), "rope.freq_base": 500000.0}, extra={"rope_freqs.weight": (2,)})
 row("llama-wide-heads", "llama", {**heads(3, 1, 12), "embedding_length": 28}, extra=head(28), tree=False)
 row("mixtral-yarn", "llama", {"expert_count": 5, "expert_used_count": 2, "feed_forward_length": 10, "rope.scaling.type": "yarn",
@@ -163,7 +163,7 @@ row("nemotron_h_moe", "nemotron_h_moe", {**heads(4, [0, 2, 0], 8), **MAMBA2, "bl
 row("falcon-h1", "falcon-h1", {**MAMBA2, "ssm.inner_size": 32, "ssm.time_step_rank": 4, "ssm.group_count": 1},
     extra={"blk.*.ssm_norm.weight": (32, 1), "blk.*.ssm_conv1d.bias": (48,)})
 row("plamo2", "plamo2", {**heads([4, 4], [0, 2], 8), "embedding_length": 24, **MAMBA2, "ssm.inner_size": 32, "ssm.time_step_rank": 4,
-    "ssm.group_count": 0, "feed_forward_length": 24}, init=LOUD)
+    "ssm.group_count": 0, "feed_forward_length": 24}, init=LOUD, tree=False)
 row("minimax-m2", "minimax-m2", {**moe(4, 2, 12, gating_func=2), "feed_forward_length": 12, "rope.dimension_count": 4}, tree=False)
 # libllama 0.5.0 forgets to read qwen2vl's epsilon; with this one it does not matter.
 row("qwen2vl", "qwen2vl", {**MROPE, "attention.layer_norm_rms_epsilon": 1e-12}, extra=biases(attn_q=32, attn_k=16, attn_v=16))
