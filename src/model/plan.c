@@ -502,5 +502,5 @@ enum err plan_build(struct plan *p, struct arena *a, const struct meta *m,
         if ((r = layer(&b))) return r;
     b.layer = -1;
     if ((r = head(&b))) return r;
-    return check_used(&b);
+    return (r = check_used(&b)) ? r : plan_check(p, e);
 }

@@ -5,7 +5,7 @@
  * their shapes are checked against what the step needs, and a tensor of a wrong shape ends the
  * build with its name. A part of a fused tensor is a tensor of its own that begins at a later row.
  *
- * Invariant: a register that is read was written, and with as many columns as the reader needs.
+ * Whether each register holds what its readers need is settled for the whole plan by plan_check().
  */
 #include <math.h>
 #include <stdio.h>
@@ -259,7 +259,6 @@ void plan_add(struct builder *b, enum plan_reg to, enum plan_reg what, float sca
 {
     struct plan_step *s = plan_emit(b, OP_ADD, to, b->n[to], to);
 
-    ASSERT(b->n[to] == b->n[what]);
     s->src2 = what;
     s->n_src2 = b->n[what];
     s->scale = scale;
@@ -275,7 +274,6 @@ void plan_glu(struct builder *b, enum plan_act act, enum plan_reg dst, enum plan
 {
     struct plan_step *s = plan_emit(b, OP_GLU, dst, b->n[gate], gate);
 
-    ASSERT(b->n[gate] == b->n[up]);
     s->src2 = up;
     s->n_src2 = b->n[up];
     s->act = act;
@@ -285,7 +283,6 @@ void plan_mul(struct builder *b, enum plan_reg dst, enum plan_reg src, enum plan
 {
     struct plan_step *s = plan_emit(b, OP_MUL, dst, b->n[src], src);
 
-    ASSERT(b->n[by] && s->n % b->n[by] == 0);
     s->src2 = by;
     s->n_src2 = b->n[by];
 }

@@ -37,6 +37,10 @@ struct builder {
     int rope_global;
 };
 
+/* ---- the last look: plan_check.c ---- */
+/* Refuses a plan in which a step reads what was not written or reaches beyond its operands. */
+MUST_CHECK enum err plan_check(const struct plan *p, struct err_info *e);
+
 /* ---- verbs: plan_build.c ---- */
 const char *plan_slot_name(enum slot s);
 /* Does this layer (or the model, outside the layers) have the tensor? Its shape in *t if not NULL.
