@@ -2,11 +2,12 @@
  *
  *   bench_mat [-t THREADS] [-i ISA] [-n COLUMNS,...] [-r REPETITIONS] [-s MIB] [TYPE...]
  *
- * For every type and the shapes 5632 x 2048 and 2048 x 5632: GB/s of weights for 1 column over a
- * set of matrices larger than the caches, and GOP/s (2 x rows x cols x n / time) for the other
- * counts. Values are those of the best repetition, with one thread in CPU time, since others may
- * use the machine. -s gives the size of the set of weights (384), so that kernels can be timed from
- * cache. Weights are random bytes: speed does not depend on them.
+ * For every type (those with kernels of their own unless types are named) and the shapes 5632 x
+ * 2048 and 2048 x 5632: GB/s of weights for 1 column over a set of matrices larger than the caches,
+ * and GOP/s (2 x rows x cols x n / time) for the other counts; then one column against 8 experts of
+ * 768 x 2048, other ones each time. Values are those of the best repetition, with one thread in CPU
+ * time, since others may use the machine. -s gives the size of the set of weights (384), so that
+ * kernels can be timed from cache. Weights are random bytes: speed does not depend on them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,6 +129,60 @@ static void bench_type(const struct bench *b, enum dtype t, const uint64_t *ns, 
     }
 }
 
+/* One token of a mixture: 8 small matrices that lie apart. */
+static void bench_experts(const struct bench *b, enum dtype t)
+{
+    enum { ROWS = 768, COLS = 2048, USED = 8 };
+    uint64_t row_bytes = 0;
+    double best = 0;
+    float ids[USED];
+    if (!dtype_row_bytes(t, COLS, &row_bytes)) return;
+    struct mat_experts c = {.dtype = t,
+                            .w = b->set,
+                            .n_experts = (uint32_t)(b->set_bytes / (row_bytes * ROWS)),
+                            .rows = ROWS,
+                            .cols = COLS,
+                            .ids = ids,
+                            .n = 1,
+                            .n_used = USED,
+                            .x = b->x,
+                            .x_row = COLS,
+                            .y = b->y,
+                            .y_row = USED * ROWS,
+                            .y_slot = ROWS,
+                            .scratch = NULL};
+    if (c.n_experts < USED) return;
+    c.scratch = mem_aligned(64, mat_experts_scratch_bytes(&c, pool_threads(b->pool)));
+    if (!c.scratch) return;
+    uint32_t calls = c.n_experts / USED;
+    for (int rep = -1; rep < b->reps; rep++) {
+        uint64_t t0 = now_ns();
+        for (uint32_t i = 0; i < calls; i++) {
+            for (uint32_t k = 0; k < USED; k++) /* far apart, each one once a repetition */
+                ids[k] = (float)(k * calls + i);
+            mat_experts_run(b->pool, b->isa, &c);
+        }
+        double v = (double)(now_ns() - t0) * 1e-9 / calls;
+        if (rep == 0 || (rep > 0 && v < best)) best = v;
+    }
+    printf("%-8s %d experts of %d x %d  %5.1f GB/s\n", dtype_info(t)->name, USED, ROWS, COLS,
+           (double)(USED * ROWS * row_bytes) / best * 1e-9);
+    mem_free(c.scratch);
+}
+
+static bool wanted(enum dtype t, char **names, int n)
+{
+    static const enum dtype usual[] = {DTYPE_Q4_0, DTYPE_Q4_1,   DTYPE_Q5_0, DTYPE_Q5_1,
+                                       DTYPE_Q8_0, DTYPE_IQ4_NL, DTYPE_Q2_K, DTYPE_Q3_K,
+                                       DTYPE_Q4_K, DTYPE_Q5_K,   DTYPE_Q6_K, DTYPE_IQ4_XS,
+                                       DTYPE_F16,  DTYPE_BF16,   DTYPE_F32,  DTYPE_MXFP4};
+    for (int a = 0; a < n; a++)
+        if (str_ieq(str_c(names[a]), str_c(dtype_info(t)->name))) return true;
+    for (size_t k = 0; k < sizeof usual / sizeof usual[0]; k++)
+        if (n == 0 && usual[k] == t) return true;
+    return false;
+}
+
 static int parse_counts(const char *text, uint64_t *ns)
 {
     int n = 0;
@@ -141,9 +196,6 @@ static int parse_counts(const char *text, uint64_t *ns)
 
 int main(int argc, char **argv)
 {
-    static const enum dtype all[] = {DTYPE_Q4_0,   DTYPE_Q4_1,   DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q8_0,
-                                     DTYPE_IQ4_NL, DTYPE_Q2_K,   DTYPE_Q3_K, DTYPE_Q4_K, DTYPE_Q5_K,
-                                     DTYPE_Q6_K,   DTYPE_IQ4_XS, DTYPE_F16,  DTYPE_BF16, DTYPE_F32};
     struct bench b = {.isa = mat_best_isa(), .reps = 10, .set_bytes = (size_t)SET_MIB << 20};
     size_t held;
     uint64_t ns[8] = {1, 512};
@@ -183,11 +235,10 @@ int main(int argc, char **argv)
     for (int k = 0; k < n_ns; k++)
         printf(" %llu", (unsigned long long)ns[k]);
     printf("\n");
-    for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
-        bool want = i >= argc;
-        for (int a = i; a < argc; a++)
-            want = want || strcmp(argv[a], dtype_info(all[k])->name) == 0;
-        if (want) bench_type(&b, all[k], ns, n_ns);
+    for (enum dtype t = 0; t < DTYPE_COUNT; t++) {
+        if (!mat_has(t) || !wanted(t, argv + i, argc - i)) continue;
+        bench_type(&b, t, ns, n_ns);
+        bench_experts(&b, t);
     }
     printf("raw read again %.1f GB/s\n", raw_bandwidth(b.pool, b.set, held));
     pool_free(b.pool);
