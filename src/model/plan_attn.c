@@ -163,7 +163,7 @@ static enum err gate(struct builder *b, enum plan_reg in, bool gated)
 
     if (!gated && !plan_peek(b, SLOT_ATTN_GATE, NULL)) return ERR_OK;
     if (!gated && (r = plan_linear(b, SLOT_ATTN_GATE, SLOT_NONE, REG_G, in, 0))) return r;
-    if (b->n[REG_A] % b->n[REG_G])
+    if (!b->n[REG_G] || b->n[REG_A] % b->n[REG_G])
         return ERR_FAIL(b->e, FORMAT, "tensor 'blk.%d.attn_gate.weight' has %u rows for %u columns",
                         b->layer, b->n[REG_G], b->n[REG_A]);
     plan_act(b, ACT_SIGMOID, REG_G, REG_G);
