@@ -485,6 +485,22 @@ static const struct fault faults[] = {
     {"an offset that is not aligned", "blk.0.ffn_up.weight", AT, 4, NULL, NULL, false},
     {"an offset that wraps", "blk.0.ffn_up.weight", AT, 18446744073709549568.0, NULL, NULL, false},
     {"an offset in another tensor", "blk.0.ffn_up.weight", AT, 64, NULL, "overlap", false},
+    /* experts */
+    {"2^32 - 1 experts", "llama.expert_count", IS, 4294967295.0, NULL, NULL, true},
+    {"2^31 experts", "llama.expert_count", IS, 2147483648.0, NULL, NULL, true},
+    {"5 experts of four", "llama.expert_count", IS, 5, NULL, "ffn_gate_inp", true},
+    {"no expert count", "llama.expert_count", LACKS, 0, NULL, "", true},
+    {"-4 experts", "llama.expert_count", IS_I32, -4, NULL, NULL, true},
+    {"experts as text", "llama.expert_count", IS_TEXT, 0, "4", NULL, true},
+    {"0 experts used", "llama.expert_used_count", IS, 0, NULL, "expert", true},
+    {"5 experts used of four", "llama.expert_used_count", IS, 5, NULL, "expert", true},
+    {"2^32 - 1 experts used", "llama.expert_used_count", IS, 4294967295.0, NULL, "expert", true},
+    {"a router of other rows", "blk.0.ffn_gate_inp.weight", ROWS, 3, NULL, NULL, true},
+    {"no router", "blk.0.ffn_gate_inp.weight", LACKS, 0, NULL, "blk.0.ffn_", true},
+    {"experts of other columns", "blk.1.ffn_down_exps.weight", COLS, 32, NULL, "", true},
+    {"experts of other rows", "blk.1.ffn_gate_exps.weight", ROWS, 32, NULL, "", true},
+    {"experts in one matrix", "blk.1.ffn_up_exps.weight", DIMS, 2, NULL, NULL, true},
+    {"no experts of one kind", "blk.0.ffn_up_exps.weight", LACKS, 0, NULL, NULL, true},
     /* vocabulary */
     {"no tokens", "tokenizer.ggml.tokens", LACKS, 0, NULL, NULL, false},
     {"tokens that are numbers", "tokenizer.ggml.tokens", IS_LIST, 34, NULL, NULL, false},
@@ -522,6 +538,10 @@ static void test_faults(void)
 
     craft_file(&c, NULL);
     if (!ok(open_bytes(&c.file, &e) == ERR_OK, "the model itself opens (%zu bytes)", c.file.n))
+        printf("#   %s\n", e.text);
+    craft_fini(&c);
+    craft_file(&c, &(struct fault){.name = "", .experts = true});
+    if (!ok(open_bytes(&c.file, &e) == ERR_OK, "and so does one with experts"))
         printf("#   %s\n", e.text);
     craft_fini(&c);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
