@@ -4,15 +4,15 @@ Expected values are in tests/golden/rbee-tiny (see the README there). RBEE_WRITE
 """
 import json
 import os
-import subprocess
 
 import _rbee as t
 
 GOLDEN = f"{t.ROOT}/tests/golden/rbee-tiny"
-TOOLS = os.path.join(os.path.dirname(t.BIN.rstrip("/")), "tools")
 MODEL = f"{t.ROOT}/models/rbee-tiny.gguf"
+# Every type that can be written, then mixes.
 TYPES = ["f32", "f16", "bf16", "q8_0", "q6_K", "q5_K", "q5_1", "q5_0", "q4_K", "q4_1", "q4_0", "iq4_xs", "iq4_nl",
-         "q3_K", "q2_K", "mxfp4", "iq3_s"]
+         "q3_K", "q2_K", "mxfp4", "nvfp4", "iq3_s", "iq3_xxs", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s", "tq2_0",
+         "tq1_0", "q2_0", "q1_0", "Q5_K_M", "Q4_K_M", "Q4_K_S", "Q3_K_M", "Q2_K_S", "IQ3_M"]
 PROMPTS = [
     ("raw", "Once upon a time"),
     ("raw", "The old donkey was"),
@@ -57,7 +57,8 @@ def perplexity():
     found, want = {}, golden("perplexity.json")
     for dtype in TYPES:
         path = f"{home}/tiny-{dtype}.gguf"
-        subprocess.run([f"{TOOLS}/requant", MODEL, path, dtype], check=True, capture_output=True)
+        r = t.rbee("quantize", MODEL, path, dtype)
+        t.same(r.code, 0, f"quantize to {dtype}")
         r = t.rbee("eval", path, "--tokens", f"{home}/heldout.ids", "--json")
         found[dtype] = round(json.loads(r.out)["perplexity"], 4) if r.code == 0 else None
         os.unlink(path)
@@ -70,6 +71,7 @@ def perplexity():
     t.ok(found["q8_0"] < found["f32"] * 1.02, "q8_0 costs less than 2 %")
     t.ok(found["q4_K"] < found["f32"] * 1.15, "q4_K costs less than 15 %")
     t.ok(found["q2_K"] > found["q4_K"] > found["q6_K"], "fewer bits cost more")
+    t.ok(found["Q4_K_M"] < found["f32"] * 1.03, "Q4_K_M costs less than 3 %")
 
 
 greedy()
