@@ -19,11 +19,6 @@ struct checker {
     uint32_t have[REG_COUNT]; /* columns written so far; 0: none */
 };
 
-static uint32_t columns(const struct checker *c, enum plan_reg r)
-{
-    return r < REG_NONE ? c->have[r] : 0;
-}
-
 static bool reads(const struct checker *c, enum plan_reg r, uint64_t n)
 {
     return r < REG_NONE && n > 0 && n <= c->have[r];
@@ -153,18 +148,56 @@ static bool mixture(const struct checker *c)
            reads(c, s->src2, s->u.route.n_used);
 }
 
-/* Rows of these go through a state; the sizes of their small operands are settled by their block.
- */
-static bool recurrence(const struct checker *c)
+/* ---- with a state ---- */
+
+static bool state(const struct checker *c, uint64_t floats)
+{
+    return c->s->index < c->p->n_states && floats <= c->p->states[c->s->index];
+}
+
+static bool convolution(const struct checker *c)
+{
+    const struct plan_step *s = c->s;
+    const struct plan_tensor *b = weight(c, s->b);
+    uint64_t taps = values(weight(c, s->w)) / s->n;
+
+    return taps && values(weight(c, s->w)) == taps * s->n && reads(c, s->src, s->n) &&
+           (!b || values(b) == s->n) && state(c, (taps - 1) * s->n);
+}
+
+static bool scan(const struct checker *c)
+{
+    const struct plan_step *s = c->s;
+    const struct plan_tensor *skip = weight(c, s->w2);
+    uint64_t size = s->u.scan.n_state, groups = s->u.scan.n_group ? s->u.scan.n_group : 1;
+    bool heads = s->op == OP_SCAN_HEADS;
+    uint64_t n = heads ? s->n_head : s->n; /* columns of dt */
+
+    if (heads && (s->n_head % groups || (uint64_t)s->n_head * s->head_dim != s->n)) return false;
+    return reads(c, s->src, s->n) && reads(c, s->src2, n) && reads(c, s->src3, groups * size) &&
+           reads(c, s->src4, groups * size) && values(weight(c, s->w)) == (heads ? n : n * size) &&
+           (!skip || values(skip) == n) && state(c, s->n * size);
+}
+
+static bool wkv(const struct checker *c)
 {
     const struct plan_step *s = c->s;
 
-    return s->index < c->p->n_states && columns(c, s->src) &&
-           (s->src2 == REG_NONE || columns(c, s->src2)) &&
-           (s->src3 == REG_NONE || columns(c, s->src3)) &&
-           (s->src4 == REG_NONE || columns(c, s->src4)) &&
-           (s->src5 == REG_NONE || columns(c, s->src5)) &&
-           (s->src6 == REG_NONE || columns(c, s->src6));
+    return s->head_dim && (uint64_t)s->n_head * s->head_dim == s->n && reads(c, s->src, s->n) &&
+           reads(c, s->src2, s->n) && reads(c, s->src3, s->n) && reads(c, s->src4, s->n) &&
+           reads_if(c, s->src5, s->n) && reads_if(c, s->src6, s->n) &&
+           (s->op == OP_WKV7 || values(weight(c, s->w)) == s->n) &&
+           state(c, (uint64_t)s->n * s->head_dim);
+}
+
+static bool delta(const struct checker *c)
+{
+    const struct plan_step *s = c->s;
+    uint64_t keys = (uint64_t)s->n_head * s->head_dim;
+
+    return s->n_head && s->n % s->n_head == 0 && reads(c, s->src, keys) &&
+           reads(c, s->src2, keys) && reads(c, s->src3, s->n) && reads(c, s->src4, s->n_head) &&
+           reads(c, s->src5, s->n_head) && state(c, (uint64_t)s->n * s->head_dim);
 }
 
 /* ---- the walk ---- */
@@ -197,15 +230,13 @@ static bool fits(const struct checker *c)
     case OP_LERP:
         return reads(c, s->src, s->n) && reads(c, s->src2, s->n) && reads_if(c, s->src3, s->n) &&
                values(weight(c, s->w)) >= s->n;
-    case OP_SHIFT:
-        return reads(c, s->src, s->n) && s->index < c->p->n_states &&
-               c->p->states[s->index] >= s->n;
-    case OP_CONV:
+    case OP_SHIFT: return reads(c, s->src, s->n) && state(c, s->n);
+    case OP_CONV: return convolution(c);
     case OP_SCAN:
-    case OP_SCAN_HEADS:
+    case OP_SCAN_HEADS: return scan(c);
     case OP_WKV6:
-    case OP_WKV7:
-    case OP_DELTA: return recurrence(c);
+    case OP_WKV7: return wkv(c);
+    case OP_DELTA: return delta(c);
     default: return reads(c, s->src, s->n);
     }
 }
