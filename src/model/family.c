@@ -65,7 +65,6 @@ static const struct family rows[] = {
     {"xverse",          "XverseForCausalLM",                             NORM_RMS,   BLOCK_SERIAL,   FFN_SILU,      ROPE_PAIRS,  EXPERTS_NONE,      0, 0},
     {"orion",           "OrionForCausalLM",                              NORM_LAYER, BLOCK_SERIAL,   FFN_SILU,      ROPE_HALVES, EXPERTS_NONE,      0, 0},
     {"refact",          "GPTRefactForCausalLM",                          NORM_RMS,   BLOCK_SERIAL,   FFN_SILU,      ROPE_NO,     EXPERTS_NONE,      0, 0},
-    {"codeshell",       "CodeShellForCausalLM",                          NORM_LAYER, BLOCK_SERIAL,   FFN_GELU,      ROPE_HALVES, EXPERTS_NONE,      0, 0},
     {"seed_oss",        "SeedOssForCausalLM",                            NORM_RMS,   BLOCK_SERIAL,   FFN_SILU,      ROPE_HALVES, EXPERTS_NONE,      0, FAMILY_NORM2_FFN},
     {"ernie4_5",        "Ernie4_5_ForCausalLM Ernie4_5ForCausalLM",      NORM_RMS,   BLOCK_SERIAL,   FFN_SILU,      ROPE_PAIRS,  EXPERTS_NONE,      0, 0},
     {"ernie4_5-moe",    "Ernie4_5_MoeForCausalLM",                       NORM_RMS,   BLOCK_SERIAL,   FFN_SILU,      ROPE_PAIRS,  EXPERTS_SOFTMAX_1, 0, 0},
@@ -84,11 +83,25 @@ static const struct family rows[] = {
     {"nomic-bert",      "NomicBertModel",                                NORM_LAYER, BLOCK_SERIAL,   FFN_SILU,      ROPE_HALVES, EXPERTS_NONE,      0, FAMILY_BERT},
     {"nomic-bert-moe",  "NomicBertMoeModel",                             NORM_LAYER, BLOCK_SERIAL,   FFN_GELU,      ROPE_HALVES, EXPERTS_SOFTMAX,   0, FAMILY_BERT},
     {"jina-bert-v2",    "JinaBertModel JinaBertForMaskedLM",             NORM_LAYER, BLOCK_SERIAL,   FFN_GELU,      ROPE_NO,     EXPERTS_NONE,      0, FAMILY_BERT},
-    {"jina-bert-v3",    "XLMRobertaFlashModel",                          NORM_LAYER, BLOCK_SERIAL,   FFN_GELU,      ROPE_HALVES, EXPERTS_NONE,      0, FAMILY_BERT},
     {"modern-bert",     "ModernBertModel ModernBertForMaskedLM ModernBertForSequenceClassification", NORM_LAYER, BLOCK_SERIAL, FFN_GELU, ROPE_HALVES, EXPERTS_NONE, 3, FAMILY_NOT_CAUSAL | FAMILY_SWA_FIRST | FAMILY_FIRST_BARE},
     {"gemma-embedding", "Gemma3TextModelEmbedding",                      NORM_RMS,   BLOCK_SERIAL,   FFN_GELU,      ROPE_HALVES, EXPERTS_NONE,      6, FAMILY_EMBED_SQRT | FAMILY_SWA_PLAIN_ROPE | FAMILY_NOT_CAUSAL},
 };
 /* clang-format on */
+
+enum { SHARED, OWN };
+enum { GGUF, BOTH };
+
+static const struct family_proof proofs[] = {
+#define PROVEN(family, golden, where, formats) {family, golden, where == OWN, formats == BOTH},
+#include "model/proven.def"
+#undef PROVEN
+};
+
+const struct family_proof *family_proofs(size_t *n)
+{
+    *n = sizeof proofs / sizeof *proofs;
+    return proofs;
+}
 
 enum { N_ROWS = sizeof rows / sizeof *rows };
 

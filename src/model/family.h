@@ -85,6 +85,14 @@ struct family {
 const struct family *family_find(str arch);
 /* The row whose `hf` names this class of config.json; NULL: none. */
 const struct family *family_find_hf(str cls);
+/* The golden models that a family's numbers are held to (proven.def). */
+struct family_proof {
+    const char *family, *golden;
+    bool own;         /* in tests/golden/families; else in the shared test data */
+    bool safetensors; /* as a SafeTensors directory too, not only as GGUF */
+};
+const struct family_proof *family_proofs(size_t *n);
+
 /* All rows in order; *n is their count. */
 const struct family *family_all(size_t *n);
 

@@ -366,8 +366,16 @@ bool tok_strips_first_space(const struct tok *t)
     return t->strips_space;
 }
 
+/* By algorithm, as GGUF files call them. */
+static const char *const model_names[] = {"llama", "gpt2", "bert", "t5", "rwkv"};
+
 const char *tok_model_name(const struct tok *t)
 {
-    static const char *const names[] = {"llama", "gpt2", "bert", "t5", "rwkv"};
-    return names[t->algo];
+    return model_names[t->algo];
+}
+
+const char *const *tok_model_names(size_t *n)
+{
+    *n = sizeof model_names / sizeof *model_names;
+    return model_names;
 }

@@ -7,6 +7,7 @@
 #include "model/family.h"
 #include "model/plan.h"
 #include "proto/params.h"
+#include "text/tok.h"
 #include "worker/worker.h"
 
 static void dtypes_of(struct jsonw *w, const struct backend *be)
@@ -31,6 +32,31 @@ static void dtypes_of(struct jsonw *w, const struct backend *be)
     jsonw_end(w, ']');
 }
 
+/* The goldens of one family that were checked in this format. */
+static void goldens(struct jsonw *w, const char *format, const char *family, bool safetensors)
+{
+    size_t n;
+    const struct family_proof *p = family_proofs(&n);
+
+    jsonw_key(w, format);
+    jsonw_arr(w);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(p[i].family, family) == 0 && (p[i].safetensors || !safetensors))
+            jsonw_c(w, p[i].golden);
+    jsonw_end(w, ']');
+}
+
+static void classes(struct jsonw *w, const char *hf)
+{
+    str rest = str_c(hf);
+
+    jsonw_key(w, "huggingface");
+    jsonw_arr(w);
+    while (rest.n)
+        jsonw_str(w, str_cut(rest, ' ', &rest));
+    jsonw_end(w, ']');
+}
+
 static void families(struct jsonw *w)
 {
     size_t n;
@@ -38,8 +64,59 @@ static void families(struct jsonw *w)
 
     jsonw_key(w, "families");
     jsonw_arr(w);
+    for (size_t i = 0; i < n; i++) {
+        jsonw_obj(w);
+        jsonw_kc(w, "name", f[i].name);
+        classes(w, f[i].hf);
+        jsonw_key(w, "proven");
+        jsonw_obj(w);
+        goldens(w, "gguf", f[i].name, false);
+        goldens(w, "safetensors", f[i].name, true);
+        jsonw_end(w, '}');
+        jsonw_end(w, '}');
+    }
+    jsonw_end(w, ']');
+}
+
+static void names(struct jsonw *w, const char *key, const char *(*name)(int), int n)
+{
+    jsonw_key(w, key);
+    jsonw_arr(w);
+    for (int i = 0; i < n; i++)
+        jsonw_c(w, name(i));
+    jsonw_end(w, ']');
+}
+
+static const char *rope_name(int i)
+{
+    return meta_rope_name((enum rope_scaling)i);
+}
+
+static const char *pooling_name(int i)
+{
+    return meta_pooling_name((enum meta_pooling)i);
+}
+
+static void tokenizers(struct jsonw *w)
+{
+    size_t n;
+    const char *const *all = tok_model_names(&n);
+
+    jsonw_key(w, "tokenizers");
+    jsonw_arr(w);
     for (size_t i = 0; i < n; i++)
-        jsonw_c(w, f[i].name);
+        jsonw_c(w, all[i]);
+    jsonw_end(w, ']');
+}
+
+static void formats(struct jsonw *w)
+{
+    static const char *const all[] = {"gguf", "safetensors"};
+
+    jsonw_key(w, "formats");
+    jsonw_arr(w);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        jsonw_c(w, all[i]);
     jsonw_end(w, ']');
 }
 
@@ -73,11 +150,11 @@ void worker_capabilities(const struct worker_kind *kind, buf *out)
     jsonw_kc(&w, "device_name", os_cpu_name());
     jsonw_kbool(&w, "pure_backend", true);
     jsonw_kbool(&w, "supports_offloading", false);
-    jsonw_key(&w, "formats");
-    jsonw_arr(&w);
-    jsonw_c(&w, "gguf");
-    jsonw_end(&w, ']');
+    formats(&w);
     families(&w);
+    names(&w, "rope_scalings", rope_name, ROPE_DYNAMIC + 1);
+    tokenizers(&w);
+    names(&w, "poolings", pooling_name, POOLING_RANK + 1);
     jsonw_key(&w, "backends");
     jsonw_arr(&w);
     for (size_t i = 0; kind->backends[i]; i++) {

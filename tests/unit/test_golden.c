@@ -20,6 +20,7 @@
 #include "compute/cpu/mat.h"
 #include "compute/cpu/mat.h"
 #include "compute/ref/ref.h"
+#include "model/gguf.h"
 #include "model/meta.h"
 #include "tap.h"
 
@@ -383,6 +384,15 @@ static void on_machines(struct case_ *c)
     }
 }
 
+static bool is_proof(const char *name, bool own)
+{
+    size_t n;
+    const struct family_proof *p = family_proofs(&n);
+    for (size_t i = 0; i < n; i++)
+        if (p[i].own == own && strcmp(p[i].golden, name) == 0) return true;
+    return false;
+}
+
 static void check_dir(const char *root, const char *name)
 {
     struct case_ c = {.name = name};
@@ -399,6 +409,8 @@ static void check_dir(const char *root, const char *name)
     c.pooled = values_of(dir, "pooled.f32");
     c.weights = weights_of(name, c.deq.p != NULL);
     if (ok(c.n_ids > 0 && (c.logits.n || c.rows.n || c.pooled.n), "%s: the data is whole", name)) {
+        bool own = strncmp(root, RBEE_SOURCE_DIR, sizeof RBEE_SOURCE_DIR - 1) == 0;
+        if (!c.deq.p) ok(is_proof(name, own), "%s is in proven.def", name);
         snprintf(c.path, sizeof c.path, "%s/model.gguf", dir);
         on_machines(&c);
         snprintf(c.path, sizeof c.path, "%s/hf", dir);
@@ -504,6 +516,33 @@ static void check_others(void)
     }
 }
 
+/* The table of what is proven names every golden model of a family, and only those that are there.
+ */
+static void check_proofs(const char *shared)
+{
+    size_t n;
+    const struct family_proof *p = family_proofs(&n);
+    const char *own = RBEE_SOURCE_DIR "/tests/golden/families";
+    for (size_t i = 0; i < n; i++) {
+        char path[1024];
+        struct gguf g;
+        struct err_info e;
+        str arch = {0};
+        struct stat st;
+        if (!p[i].own && !shared) continue;
+        snprintf(path, sizeof path, "%s/%s/model.gguf", p[i].own ? own : shared, p[i].golden);
+        bool good = gguf_open(&g, path, &e) == ERR_OK;
+        if (good) {
+            good = gguf_get_str(&g, "general.architecture", &arch, &e) == ERR_OK &&
+                   str_eqc(arch, p[i].family);
+            gguf_close(&g);
+        }
+        snprintf(path, sizeof path, "%s/%s/hf", p[i].own ? own : shared, p[i].golden);
+        ok(good && p[i].safetensors == (stat(path, &st) == 0), "%s is proven by %s", p[i].family,
+           p[i].golden);
+    }
+}
+
 /* With an argument only the models whose names contain it are checked. */
 int main(int argc, char **argv)
 {
@@ -515,6 +554,7 @@ int main(int argc, char **argv)
         check_root(shared, only);
     else
         skip("no shared test data");
+    if (!*only) check_proofs(shared);
     for (size_t i = 0; i < 2 * sizeof machines / sizeof machines[0]; i++)
         if (strstr(stories[i % 2], only)) check_story(stories[i % 2], &machines[i / 2]);
     if (strstr("others", only)) check_others();

@@ -145,10 +145,10 @@ row("dots1", "dots1", {**heads(4, 4), **moe(4, 2, 12, gating_func=2, shared_coun
     "feed_forward_length": 16, "leading_dense_block_count": 1}, extra={"blk.{1}.exp_probs_b.bias": (4,)})
 row("ernie4_5", "ernie4_5", {}, extra=biases(attn_q=32, attn_k=16, attn_v=16))
 row("ernie4_5-moe", "ernie4_5-moe", {**moe(4, 2, 12, shared_feed_forward_length=16, shared_count=1), "interleave_moe_layer_step": 1,
-    "leading_dense_block_count": 1}, extra={"blk.{1}.ffn_gate_exps.weight": (32, 12, 4), "blk.{1}.exp_probs_b.bias": (4,)}, tree=False)
-row("hunyuan-dense", "hunyuan-dense", {}, tree=False)
-row("hunyuan-moe", "hunyuan-moe", {**moe(4, 2, 12, shared_feed_forward_length=16), "feed_forward_length": 12}, tree=False)
-row("seed_oss", "seed_oss", {**heads(4, 2, 12), "feed_forward_length": 24}, extra=biases(attn_q=48, attn_k=24, attn_v=24), tree=False)
+    "leading_dense_block_count": 1}, extra={"blk.{1}.ffn_gate_exps.weight": (32, 12, 4), "blk.{1}.exp_probs_b.bias": (4,)})
+row("hunyuan-dense", "hunyuan-dense", {})
+row("hunyuan-moe", "hunyuan-moe", {**moe(4, 2, 12, shared_feed_forward_length=16), "feed_forward_length": 12})
+row("seed_oss", "seed_oss", {**heads(4, 2, 12), "feed_forward_length": 24}, extra=biases(attn_q=48, attn_k=24, attn_v=24))
 row("smallthinker", "smallthinker", {**heads(2, 1, 8), "block_count": 5, "embedding_length": 24, **moe(4, 2, 8, gating_func=2),
     "feed_forward_length": 8, "attention.sliding_window": 8}, tree=False)
 row("bailingmoe2", "bailingmoe2", {**moe(8, 3, 8, gating_func=2, shared_count=1, weights_norm=True, weights_scale=2.5, group_count=4,
@@ -159,35 +159,35 @@ row("nemotron_h", "nemotron_h", {**heads(4, [0, 2, 0], 8), **MAMBA2, "block_coun
     norm={**RMS, **LN}, extra={**head(), "blk.{0}.ssm_conv1d.bias": (96,)})
 row("nemotron_h_moe", "nemotron_h_moe", {**heads(4, [0, 2, 0], 8), **MAMBA2, "block_count": 3, "feed_forward_length": [0, 0, 12],
     **moe(4, 2, 12, shared_feed_forward_length=16, shared_count=1, weights_norm=True, weights_scale=2.0)}, norm={**RMS, **LN},
-    extra={"blk.{0}.ssm_conv1d.bias": (96,), "blk.{2}.exp_probs_b.bias": (4,)}, tree=False)
+    extra={"blk.{0}.ssm_conv1d.bias": (96,), "blk.{2}.exp_probs_b.bias": (4,)})
 row("falcon-h1", "falcon-h1", {**MAMBA2, "ssm.inner_size": 32, "ssm.time_step_rank": 4, "ssm.group_count": 1},
     extra={"blk.*.ssm_norm.weight": (32, 1), "blk.*.ssm_conv1d.bias": (48,)})
 row("plamo2", "plamo2", {**heads([4, 4], [0, 2], 8), "embedding_length": 24, **MAMBA2, "ssm.inner_size": 32, "ssm.time_step_rank": 4,
     "ssm.group_count": 0, "feed_forward_length": 24}, init=LOUD, tree=False)
-row("minimax-m2", "minimax-m2", {**moe(4, 2, 12, gating_func=2), "feed_forward_length": 12, "rope.dimension_count": 4}, tree=False)
+row("minimax-m2", "minimax-m2", {**moe(4, 2, 12, gating_func=2), "feed_forward_length": 12, "rope.dimension_count": 4})
 # libllama 0.5.0 forgets to read qwen2vl's epsilon; with this one it does not matter.
 row("qwen2vl", "qwen2vl", {**MROPE, "attention.layer_norm_rms_epsilon": 1e-12}, extra=biases(attn_q=32, attn_k=16, attn_v=16))
-row("qwen3vl", "qwen3vl", {**heads(4, 2, 8), **MROPE}, tree=False)
-row("qwen3vlmoe", "qwen3vlmoe", {**heads(4, 2, 8), **MROPE, **moe(4, 2, 12)}, tree=False)
+row("qwen3vl", "qwen3vl", {**heads(4, 2, 8), **MROPE})
+row("qwen3vlmoe", "qwen3vlmoe", {**heads(4, 2, 8), **MROPE, **moe(4, 2, 12)})
 row("afmoe", "afmoe", {**heads(4, 2, 8), "block_count": 2, **moe(4, 2, 12, gating_func=2, shared_count=1, weights_scale=1.8,
     weights_norm=True), "leading_dense_block_count": 1, "feed_forward_length": 16, "attention.sliding_window": 8,
-    "attention.sliding_window_pattern": 2}, extra={"blk.{1}.exp_probs_b.bias": (4,)}, init=LOUD, tree=False)
+    "attention.sliding_window_pattern": 2}, extra={"blk.{1}.exp_probs_b.bias": (4,)}, init=LOUD)
 row("apertus", "apertus", {**heads(4, 2, 8), "=xielu.alpha_n": [0.8, 0.6], "=xielu.alpha_p": [0.9, 0.7], "=xielu.beta": [0.5, 0.5],
     "=xielu.eps": [1e-6, 1e-6]}, extra={}, tree=False)
-row("arcee", "arcee", {}, tree=False)
+row("arcee", "arcee", {})
 # ---- older decoders ---------------------------------------------------------------------------------------------------------------
 row("starcoder-mha", "starcoder", {**heads(4, 4), "context_length": 96}, norm=LN, gelu=True, tree=False)
 row("baichuan-13b", "baichuan", {"block_count": 40, "embedding_length": 8, "feed_forward_length": 8, **heads(2, 2)}, emb=0.6,
     init=QUIET)
-row("refact", "refact", {**heads(4, 1)}, tree=False)
-row("dbrx", "dbrx", {"expert_count": 4, "expert_used_count": 2, "attention.clamp_kqv": 1.5, "feed_forward_length": 12}, norm=LN, tree=False)
+row("refact", "refact", {**heads(4, 1)})
+row("dbrx", "dbrx", {"expert_count": 4, "expert_used_count": 2, "attention.clamp_kqv": 1.5, "feed_forward_length": 12}, norm=LN)
 row("grok", "grok", {"expert_count": 4, "expert_used_count": 2, "feed_forward_length": 12}, gelu=True, emb=0.015,
     extra={**head(), "blk.*.ffn_gate_exps.weight": (32, 12, 4)}, tree=False)
 row("arctic", "arctic", {"embedding_length": 24, **heads(3, 1), "feed_forward_length": 24, "expert_count": 4, "expert_used_count": 2},
     tree=False)
-row("openelm", "openelm", {**heads([2, 4], [1, 2], 8), "feed_forward_length": [16, 32]}, tree=False)
-row("orion", "orion", {}, norm=LN, tree=False)
-row("xverse", "xverse", {**heads(4, 4)}, tree=False)
+row("openelm", "openelm", {**heads([2, 4], [1, 2], 8), "feed_forward_length": [16, 32]})
+row("orion", "orion", {}, norm=LN)
+row("xverse", "xverse", {**heads(4, 4)})
 row("codeshell", "codeshell", {"rope.scaling.type": "linear", "rope.scaling.factor": 2.0}, norm=LN, gelu=True,
     extra={"token_embd.weight": (32, VOCAB), "blk.*.attn_qkv.weight": (32, 64), **biases(attn_qkv=64)}, tree=False)
 row("internlm2-bias", "internlm2", {**heads(4, 1)}, extra=biases(attn_q=32, attn_k=8, attn_v=8), tree=False)
