@@ -7,8 +7,8 @@
  * gemm with each block's values): a part. Parts of the groups are merged in order by their maxima
  * and sums, which is the online softmax of Milakov and Gimelshein 2018 in the blocked form of Dao
  * et al. 2022. Keys and values thus stream through once a tile, each block prefetched while the one
- * before is worked on; 16-bit values are widened on the fly where the tile is small, once a block
- * where it is large, codes always once a block.
+ * before is worked on; 16-bit values and 8-bit codes are widened on the fly where the tile is
+ * small, once a block where it is large, 4-bit codes always once a block.
  *
  * Tiles are dealt to the threads by a counter, long ones first. Where there are fewer tiles than
  * keep the threads busy, the groups of a tile are shared out as well and the parts merged
@@ -196,6 +196,13 @@ static void pack_queries(const struct job *j, const struct item *it, const struc
     }
 }
 
+/* Scales of a piece from line `first` on. */
+static const char *scales_at(const struct cpu_side *side, const char *piece, uint32_t first,
+                             bool keys)
+{
+    return piece + side->scales + (keys ? (size_t)first / 32 * KV_BLOCK * sizeof(uint16_t) : 0);
+}
+
 /* g->k lines of a piece from line `first` on to float32, if the gemm is to have them so. */
 static bool widen(const struct job *j, const struct cpu_side *side, const char *piece,
                   uint32_t first, float *wide, const struct cpu_gemm *g)
@@ -203,7 +210,7 @@ static bool widen(const struct job *j, const struct cpu_side *side, const char *
     const struct cpu_vec *vec = j->d->vec;
     bool keys = side == &j->c->k;
     struct cpu_widen w = {.y = wide, .b = g->b, .next = g->next, .k = g->k, .n = g->n};
-    w.scale = piece + side->scales + (keys ? (size_t)first / 32 * KV_BLOCK * 2 : 0);
+    w.scale = scales_at(side, piece, first, keys);
     switch (side->type) {
     case DTYPE_F16: vec->widen_f16(&w); return true;
     case DTYPE_BF16: vec->widen_bf16(&w); return true;
@@ -211,6 +218,18 @@ static bool widen(const struct job *j, const struct cpu_side *side, const char *
     case DTYPE_Q4_0: vec->widen_q4_0[keys ? 0 : 1](&w); return true;
     default: return false;
     }
+}
+
+/* The gemm with codes as they lie; only their scales are widened before. */
+static void multiply_q8(const struct job *j, const struct cpu_side *side, const char *piece,
+                        uint32_t first, float *wide, struct cpu_gemm *g)
+{
+    bool keys = side == &j->c->k;
+    const char *scales = scales_at(side, piece, first, keys);
+    struct cpu_widen w = {.y = wide, .b = scales, .next = scales, .k = 1, .n = g->k * g->n / 32};
+    j->d->vec->widen_f16(&w);
+    g->scale = wide;
+    j->d->vec->gemm_q8_0[keys ? 0 : 1](g);
 }
 
 /* c (+)= a times so many lines of a piece from line `first` on: g has the rest. */
@@ -225,6 +244,8 @@ static void multiply(const struct job *j, const struct cpu_side *side, const cha
         vec->gemm_f16(g);
     } else if (small && side->type == DTYPE_BF16) {
         vec->gemm_bf16(g);
+    } else if (small && side->type == DTYPE_Q8_0) {
+        multiply_q8(j, side, piece, first, wide, g);
     } else {
         if (widen(j, side, piece, first, wide, g)) g->b = g->next = wide;
         vec->gemm_f32(g);

@@ -38,6 +38,7 @@ struct cpu_gemm {
     float *c;
     const float *a;
     const void *b, *next;
+    const float *scale; /* of codes: of keys [k / 32][n], of values [k][n / 32] */
     uint32_t ldc, rows, k, n;
     bool onto; /* add to c */
 };
@@ -95,6 +96,7 @@ struct cpu_vec {
     void (*blend)(float *o, float a, const float *x, float b, uint32_t n);
     float (*exp1)(float x); /* one value, as softmax does it; x <= 0 */
     void (*gemm_bf16)(const struct cpu_gemm *g);
+    void (*gemm_q8_0[2])(const struct cpu_gemm *g); /* of keys, of values; with scale */
     void (*widen_f16)(const struct cpu_widen *w);
     void (*widen_bf16)(const struct cpu_widen *w);
     void (*widen_q8_0[2])(const struct cpu_widen *w); /* of keys, of values */

@@ -29,14 +29,15 @@
         if (vecs > 1) vf_store(c + r * ldc + VW, acc[r][1]);                                       \
     }
 
-/* What b is made of. */
-enum kv_kind { KV_F32, KV_F16, KV_BF16 };
+/* What b is made of. Codes are multiplied by scale: of keys [k / 32][n], of values [k][n / 32]. */
+enum kv_kind { KV_F32, KV_F16, KV_BF16, KV_Q8_KEYS, KV_Q8_VALUES };
 
 INLINE vf b_load(const char *b, enum kv_kind kind, int v)
 {
     if (kind == KV_F16) return vf_half((const uint16_t *)(const void *)b + v * VW);
     if (kind == KV_BF16) return vf_bf16((const uint16_t *)(const void *)b + v * VW);
-    return vf_load((const float *)(const void *)b + v * VW);
+    if (kind == KV_F32) return vf_load((const float *)(const void *)b + v * VW);
+    return vf_i8((const int8_t *)b + v * VW);
 }
 
 /* The block of c at (row, col), rows x (vecs * VW), held in registers over all of k. */
@@ -44,10 +45,13 @@ INLINE void tile(const struct cpu_gemm *g, uint32_t row, uint32_t col, enum kv_k
                  const int rows, const int vecs)
 {
     vf acc[12][2];
-    size_t size = kind == KV_F32 ? 4 : 2, step = g->n * size, ldc = g->ldc;
+    const bool keys = kind == KV_Q8_KEYS, values = kind == KV_Q8_VALUES;
+    size_t size = kind == KV_F32 ? 4 : keys || values ? 1 : 2, step = g->n * size, ldc = g->ldc;
     uint32_t n = g->k;
     const float *a = g->a + (size_t)row * CPU_LD;
     const char *b = (const char *)g->b + col * size, *next = (const char *)g->next + col * size;
+    const float *scale = keys ? g->scale + col : values ? g->scale + col / 32 : NULL;
+    vf s0 = {0}, s1 = {0};
     float *c = g->c + row * ldc + col;
     EACH_ROW(ROW_ZERO)
     if (g->onto) {
@@ -55,6 +59,16 @@ INLINE void tile(const struct cpu_gemm *g, uint32_t row, uint32_t col, enum kv_k
     }
     for (uint32_t k = 0; k < n; k++) {
         vf b0 = b_load(b, kind, 0), b1 = vecs > 1 ? b_load(b, kind, 1) : b0;
+        if (keys && k % 32 == 0) {
+            s0 = vf_load(scale + k);
+            if (vecs > 1) s1 = vf_load(scale + k + VW);
+        } else if (values) {
+            s0 = s1 = vf_set(scale[k * (g->n / 32)]);
+        }
+        if (keys || values) {
+            b0 = b0 * s0;
+            b1 = b1 * s1;
+        }
         __builtin_prefetch(next);
         if (kind == KV_F32 && VW == 16 && vecs == 2) __builtin_prefetch(next + 64);
         EACH_ROW(ROW_STEP)
@@ -98,6 +112,8 @@ typedef void tile_fn(const struct cpu_gemm *g, uint32_t row, uint32_t col, bool 
 TILE_FNS(tile_f32, KV_F32)
 TILE_FNS(tile_f16, KV_F16)
 TILE_FNS(tile_bf16, KV_BF16)
+TILE_FNS(tile_q8_keys, KV_Q8_KEYS)
+TILE_FNS(tile_q8_values, KV_Q8_VALUES)
 
 /* As few passes over b as TILE allows, of even heights. */
 static void gemm(const struct cpu_gemm *g, tile_fn *const *tiles)
@@ -124,6 +140,16 @@ static void gemm_f16(const struct cpu_gemm *g)
 static void gemm_bf16(const struct cpu_gemm *g)
 {
     gemm(g, tile_bf16);
+}
+
+static void gemm_q8_keys(const struct cpu_gemm *g)
+{
+    gemm(g, tile_q8_keys);
+}
+
+static void gemm_q8_values(const struct cpu_gemm *g)
+{
+    gemm(g, tile_q8_values);
 }
 
 /* ---- lines of the cache to float32 ---- */
@@ -252,15 +278,12 @@ static uint16_t quant_q8_0(int8_t *q, const float *x)
 #define FITS     19 /* scales that quant_fit() tries */
 #define FIT_VECS ((FITS + VW - 1) / VW)
 
-/* quant_fit() with a lane for each of the scales it tries. */
-static uint16_t quant_q4_0(int8_t *q, const float *x)
+/* The scale that quant_fit() finds, with a lane for each of those it tries. top: the largest of x,
+ * with its sign. */
+static float fit_q4_0(const float *x, float top)
 {
-    float most = largest_of_32(x), top = 0, scale = 0, best = -1, used = 0;
+    float scale = 0, best = -1;
     float inverse[FIT_VECS * VW] = {0}, sum_xq[FIT_VECS * VW], sum_qq[FIT_VECS * VW];
-    for (int i = 32; i-- > 0;)
-        if (fabsf(x[i]) == most) top = x[i];
-    memset(q, 0, 32);
-    if (most == 0) return 0;
     for (int t = 0; t < FITS; t++) {
         float more = 0.1f * (float)(t - FITS / 2); /* a statement of its own: no fused rounding */
         inverse[t] = -(8.0f + more) / top;
@@ -280,15 +303,27 @@ static uint16_t quant_q4_0(int8_t *q, const float *x)
         if (!(qq > 0 && xq * xq > best * qq)) continue;
         best = xq * xq / qq;
         scale = xq / qq;
-        used = inverse[t];
     }
-    if (best < 0) return dtype_f32_to_f16(scale);
-    float code[32];
+    return scale;
+}
+
+static uint16_t quant_q4_0(int8_t *q, const float *from)
+{
+    const float reach = 1e9f; /* as quant_row() brings values into reach */
+    float x[32], top = 0, scale, code[32];
+    for (int i = 0; i < 32; i++)
+        x[i] = isnan(from[i]) ? 0 : from[i] > reach ? reach : from[i] < -reach ? -reach : from[i];
+    float most = largest_of_32(x);
+    for (int i = 32; i-- > 0 && most > 0;)
+        if (fabsf(x[i]) == most) top = x[i];
+    scale = top == 0 ? 0 : fit_q4_0(x, top);
+    uint16_t half = dtype_f32_to_f16(scale > 65504 ? 65504 : scale < -65504 ? -65504 : scale);
+    float d = dtype_f16_to_f32(half), inverse = d < 0 || d > 0 ? 1 / d : 0;
     for (int i = 0; i < 32; i += VW)
-        vf_store(code + i, round_within(vf_load(x + i) * vf_set(used), -8, 7));
+        vf_store(code + i, round_within(vf_load(x + i) * vf_set(inverse), -8, 7));
     for (int i = 0; i < 32; i++)
         q[i] = (int8_t)code[i];
-    return dtype_f32_to_f16(scale);
+    return half;
 }
 
 /* ---- softmax ---- */
@@ -378,7 +413,7 @@ static void to_bf16(uint16_t *y, const float *x, uint64_t n)
 
 #define KERN_KV                                                                                    \
     .tile = TILE, .gemm_f32 = gemm_f32, .gemm_f16 = gemm_f16, .gemm_bf16 = gemm_bf16,              \
-    .widen_f16 = widen_f16, .widen_bf16 = widen_bf16,                                              \
+    .gemm_q8_0 = {gemm_q8_keys, gemm_q8_values}, .widen_f16 = widen_f16, .widen_bf16 = widen_bf16, \
     .widen_q8_0 = {widen_q8_keys, widen_q8_values},                                                \
     .widen_q4_0 = {widen_q4_keys, widen_q4_values}, .quant_q8_0 = quant_q8_0,                      \
     .quant_q4_0 = quant_q4_0, .softmax = softmax, .blend = blend, .exp1 = exp1, .alibi = alibi,    \
