@@ -393,7 +393,7 @@ static bool is_proof(const char *name, bool own)
     return false;
 }
 
-static void check_dir(const char *root, const char *name)
+static void check_dir(const char *root, const char *name, bool own)
 {
     struct case_ c = {.name = name};
     char dir[512], path[600];
@@ -409,7 +409,6 @@ static void check_dir(const char *root, const char *name)
     c.pooled = values_of(dir, "pooled.f32");
     c.weights = weights_of(name, c.deq.p != NULL);
     if (ok(c.n_ids > 0 && (c.logits.n || c.rows.n || c.pooled.n), "%s: the data is whole", name)) {
-        bool own = strncmp(root, RBEE_SOURCE_DIR, sizeof RBEE_SOURCE_DIR - 1) == 0;
         if (!c.deq.p) ok(is_proof(name, own), "%s is in proven.def", name);
         snprintf(c.path, sizeof c.path, "%s/model.gguf", dir);
         on_machines(&c);
@@ -429,7 +428,7 @@ static int by_name(const void *a, const void *b)
 }
 
 /* Every directory under root that holds a model and whose name contains `only`. */
-static void check_root(const char *root, const char *only)
+static void check_root(const char *root, const char *only, bool own)
 {
     char *names[MAX_MODELS], path[1024];
     size_t n = 0;
@@ -445,7 +444,7 @@ static void check_root(const char *root, const char *only)
     if (d) closedir(d);
     qsort(names, n, sizeof *names, by_name);
     for (size_t i = 0; i < n; i++) {
-        check_dir(root, names[i]);
+        check_dir(root, names[i], own);
         mem_free(names[i]);
     }
     if (!*only) ok(n > 30, "%zu golden models in %s", n, root);
@@ -549,9 +548,9 @@ int main(int argc, char **argv)
     static const char *const stories[2] = {"stories260K-F32", "stories260K-F16"};
     const char *only = argc > 1 ? argv[1] : "";
     const char *shared = tap_data("golden");
-    check_root(RBEE_SOURCE_DIR "/tests/golden/families", only);
+    check_root(RBEE_SOURCE_DIR "/tests/golden/families", only, true);
     if (shared)
-        check_root(shared, only);
+        check_root(shared, only, false);
     else
         skip("no shared test data");
     if (!*only) check_proofs(shared);
