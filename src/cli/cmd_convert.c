@@ -1,6 +1,8 @@
 /* cmd_convert: `rbee convert` and `rbee quantize`: a model as one GGUF file, without any daemon. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -13,7 +15,7 @@
 #include "text/tok.h"
 
 struct convert_opts {
-    const char *in, *out, *type, *imatrix;
+    const char *in, *out, *type, *imatrix, *importance;
     int64_t threads;
     bool force, json;
 };
@@ -157,6 +159,8 @@ const struct cli_cmd cmd_convert = {
 static const struct opt quantize_rows[] = {
     {"imatrix", 0, OPT_STR, offsetof(struct convert_opts, imatrix), "FILE", NULL, NULL, 0, 0, NULL,
      NULL, "importance of each column, as `rbee imatrix` or llama.cpp write it (GGUF)"},
+    {"importance", 0, OPT_STR, offsetof(struct convert_opts, importance), "TEXT", NULL, NULL, 0, 0,
+     NULL, NULL, "measure the importance on this text file first, as `rbee imatrix` does"},
     {"threads", 't', OPT_INT, offsetof(struct convert_opts, threads), "N", NULL, NULL, 0, 64,
      "RBEE_THREADS", NULL, "threads; 0: all cores"},
     {"force", 'f', OPT_BOOL, offsetof(struct convert_opts, force), NULL, NULL, NULL, 0, 0, NULL,
@@ -181,7 +185,7 @@ static const struct opt_spec quantize_spec = {
     .command = "rbee quantize",
     .summary = "Writes a model with its matrices in another type.",
     .examples = "rbee quantize ./Qwen3-0.6B qwen3-Q4_K_M.gguf Q4_K_M\n"
-                "rbee quantize model-F16.gguf model-IQ3_S.gguf IQ3_S --imatrix model.imatrix",
+                "rbee quantize model-F16.gguf model-IQ3_S.gguf IQ3_S --importance letters.txt",
 };
 
 static enum err unknown_type(const char *type, struct err_info *e)
@@ -199,23 +203,63 @@ static enum err unknown_type(const char *type, struct err_info *e)
     return ERR_INVALID;
 }
 
+/* Runs `imatrix` of the worker executable, for this program links no kernel. */
+static enum err measure(const struct convert_opts *o, const char *matrix, struct err_info *e)
+{
+    char exe[STORE_PATH_MAX];
+    const char *args[] = {exe, "imatrix", o->in, o->importance, matrix, NULL};
+    enum err code = cmd_worker_path(exe, sizeof exe, e);
+    int status = 0;
+    pid_t child;
+
+    if (code) return code;
+    fflush(stdout);
+    child = fork();
+    if (child < 0) return err_errno(e, errno, "start", exe);
+    if (child == 0) {
+        (void)dup2(2, 1); /* its line about the matrix is no result of ours */
+        execv(exe, (char *const *)(uintptr_t)args);
+        _exit(127);
+    }
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR) return err_errno(e, errno, "wait for", exe);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return ERR_OK;
+    return ERR_FAIL(e, UNSUPPORTED, "the importance could not be measured on %s; %s says why above",
+                    o->importance, exe);
+}
+
+static enum err weighted(const struct convert_opts *o, const char *matrix, struct convert *c,
+                         struct err_info *e)
+{
+    struct gguf importance;
+    enum err code = gguf_open(&importance, matrix, e);
+
+    if (code) return code;
+    c->importance = &importance;
+    code = write_model(o, c, e);
+    gguf_close(&importance);
+    return code;
+}
+
 static enum err run_quantize(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
 {
     struct convert_opts o = {0};
     struct convert c = {0};
     struct quant_mix mix;
-    struct gguf importance;
+    char matrix[STORE_PATH_MAX];
     bool help;
     enum err code;
 
     if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
     if (!quant_mix_from(str_c(o.type), &mix)) return unknown_type(o.type, e);
     c.mix = &mix;
-    if (!o.imatrix) return write_model(&o, &c, e);
-    if ((code = gguf_open(&importance, o.imatrix, e))) return code;
-    c.importance = &importance;
-    code = write_model(&o, &c, e);
-    gguf_close(&importance);
+    if (o.imatrix && o.importance)
+        return ERR_FAIL(e, INVALID, "give --imatrix or --importance, not both");
+    if (o.imatrix) return weighted(&o, o.imatrix, &c, e);
+    if (!o.importance) return write_model(&o, &c, e);
+    snprintf(matrix, sizeof matrix, "%s.imatrix-%ld", o.out, (long)getpid());
+    if (!(code = measure(&o, matrix, e))) code = weighted(&o, matrix, &c, e);
+    (void)unlink(matrix);
     return code;
 }
 

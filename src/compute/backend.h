@@ -85,6 +85,9 @@ struct backend {
     const float *(*result)(struct dev *d, uint32_t i);
     /* Copies the first n positions of a block, all layers (copy on write of a shared prefix). */
     void (*kv_copy)(struct dev *d, uint32_t from, uint32_t to, uint32_t n);
+    /* A register between two ops, [rows][columns of the step that wrote it], readable until the next
+     * op; NULL: this device does not show them. */
+    const float *(*reg)(struct dev *d, enum plan_reg r);
     /* What is in use, for people: "avx512-vnni, 2 threads". Borrowed until close(). */
     const char *(*describe)(const struct dev *d);
 };

@@ -40,6 +40,7 @@ struct engine {
     struct sample_logprob top[LIMIT_TOP_LOGPROBS];
     struct gen_logprob gen_top[LIMIT_TOP_LOGPROBS];
     struct engine_stats stats;
+    struct run_watch watch; /* of engine_eval(), when it has a function */
 };
 
 /* ---- life cycle ---- */
@@ -443,12 +444,27 @@ enum err engine_eval(struct engine *en, const int32_t *ids, uint32_t n,
                           .n_out = some};
         for (uint32_t i = 0; i < some; i++)
             en->eval_pos[i] = (int32_t)(from + i);
-        run_plan(c->backend, en->load.dev, p, &b);
+        if (en->watch.see)
+            run_plan_watched(c->backend, en->load.dev, p, &b, &en->watch);
+        else
+            run_plan(c->backend, en->load.dev, p, &b);
         kv_commit(en->kv, &seq, ids, some);
         for (uint32_t i = 0; i < some; i++)
             row(from + i, c->backend->result(en->load.dev, i), owner);
     }
     kv_release(en->kv, &seq, ids);
+    return ERR_OK;
+}
+
+enum err engine_watch(struct engine *en,
+                      void (*see)(void *owner, const struct plan_step *s, const float *src,
+                                  const float *src2, uint32_t rows),
+                      void *owner, struct err_info *e)
+{
+    if (see && !en->load.conf.backend->reg)
+        return ERR_FAIL(e, UNSUPPORTED, "back end %s does not show its registers",
+                        en->load.conf.backend->name);
+    en->watch = (struct run_watch){see, owner};
     return ERR_OK;
 }
 

@@ -131,6 +131,13 @@ MUST_CHECK enum err engine_eval(struct engine *en, const int32_t *ids, uint32_t 
 MUST_CHECK enum err engine_embed(struct engine *en, const int32_t *ids, uint32_t n,
                                  enum meta_pooling pooling, float *vector, struct err_info *e);
 
+/* Has `see` called before every step of the plan in engine_eval(), with the registers that the step
+ * reads; NULL ends that. ERR_UNSUPPORTED when the back end does not show its registers. */
+MUST_CHECK enum err engine_watch(struct engine *en,
+                                 void (*see)(void *owner, const struct plan_step *s,
+                                             const float *src, const float *src2, uint32_t rows),
+                                 void *owner, struct err_info *e);
+
 /* ---- inspect ---- */
 struct engine_stats {
     uint32_t slots, active, waiting;

@@ -15,3 +15,17 @@ void run_plan(const struct backend *be, struct dev *d, const struct plan *p, con
         be->op[p->steps[i].op](d, &p->steps[i], b);
     be->end(d, b);
 }
+
+void run_plan_watched(const struct backend *be, struct dev *d, const struct plan *p,
+                      const struct batch *b, const struct run_watch *w)
+{
+    uint32_t rows = b->n;
+    be->begin(d, b);
+    for (uint32_t i = 0; i < p->n_steps; i++) {
+        const struct plan_step *s = &p->steps[i];
+        w->see(w->owner, s, be->reg(d, s->src), be->reg(d, s->src2), rows);
+        be->op[s->op](d, s, b);
+        if (s->op == OP_GATHER) rows = b->n_out;
+    }
+    be->end(d, b);
+}

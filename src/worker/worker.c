@@ -18,6 +18,7 @@ static const struct command {
     {"serve", worker_serve, "answer requests for one model (started by a hive)"},
     {"eval", worker_eval, "write the logits or vectors of a token file, or its perplexity"},
     {"bench", worker_bench, "measure prefill and decode speed"},
+    {"imatrix", worker_imatrix, "measure on a text which columns of the weights matter"},
 };
 
 enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_conf *c,

@@ -140,6 +140,7 @@ MUST_CHECK enum err worker_resolve(const char *model, char *out, struct err_info
 /* ---- commands; argv[0] is the command's name ---- */
 enum err worker_serve(const struct worker_kind *kind, int argc, char **argv, struct err_info *e);
 enum err worker_eval(const struct worker_kind *kind, int argc, char **argv, struct err_info *e);
+enum err worker_imatrix(const struct worker_kind *kind, int argc, char **argv, struct err_info *e);
 enum err worker_bench(const struct worker_kind *kind, int argc, char **argv, struct err_info *e);
 /* JSON of --capabilities. */
 void worker_capabilities(const struct worker_kind *kind, buf *out);

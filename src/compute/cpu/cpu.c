@@ -317,6 +317,11 @@ static const float *result(struct dev *d, uint32_t i)
     return d->reg[d->plan->out] + (uint64_t)i * d->plan->width[d->plan->out];
 }
 
+static const float *reg(struct dev *d, enum plan_reg r)
+{
+    return d->reg[r];
+}
+
 static const char *describe(const struct dev *d)
 {
     return d->text;
@@ -372,5 +377,6 @@ const struct backend cpu_backend = {
     .end = end,
     .result = result,
     .kv_copy = cpu_kv_copy,
+    .reg = reg,
     .describe = describe,
 };

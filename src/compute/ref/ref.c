@@ -285,6 +285,11 @@ static const float *ref_result(struct dev *d, uint32_t i)
     return ref_row(d, d->plan->out, d->plan->width[d->plan->out], i);
 }
 
+static const float *reg(struct dev *d, enum plan_reg r)
+{
+    return d->reg[r];
+}
+
 static const char *describe(const struct dev *d)
 {
     (void)d;
@@ -341,5 +346,6 @@ const struct backend ref_backend = {
     .end = ref_end,
     .result = ref_result,
     .kv_copy = ref_kv_copy,
+    .reg = reg,
     .describe = describe,
 };
