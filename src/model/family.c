@@ -94,8 +94,18 @@ enum { GGUF, BOTH };
 static const struct family_proof proofs[] = {
 #define PROVEN(family, golden, where, formats) {family, golden, where == OWN, formats == BOTH},
 #include "model/proven.def"
-#undef PROVEN
 };
+
+static const struct dtype_proof dtype_proofs[] = {
+#define PROVEN_DTYPE(type, golden) {type, golden},
+#include "model/proven.def"
+};
+
+const struct dtype_proof *family_dtype_proofs(size_t *n)
+{
+    *n = sizeof dtype_proofs / sizeof *dtype_proofs;
+    return dtype_proofs;
+}
 
 const struct family_proof *family_proofs(size_t *n)
 {

@@ -93,6 +93,12 @@ struct family_proof {
 };
 const struct family_proof *family_proofs(size_t *n);
 
+/* The quantised golden models that hold weights of a type, all in the shared test data. */
+struct dtype_proof {
+    const char *dtype, *golden;
+};
+const struct dtype_proof *family_dtype_proofs(size_t *n);
+
 /* All rows in order; *n is their count. */
 const struct family *family_all(size_t *n);
 

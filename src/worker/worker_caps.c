@@ -46,6 +46,25 @@ static void goldens(struct jsonw *w, const char *format, const char *family, boo
     jsonw_end(w, ']');
 }
 
+static void dtype_proofs(struct jsonw *w)
+{
+    size_t n;
+    const struct dtype_proof *p = family_dtype_proofs(&n);
+
+    jsonw_key(w, "proven_dtypes");
+    jsonw_obj(w);
+    for (size_t i = 0; i < n; i++) {
+        bool first = i == 0 || strcmp(p[i].dtype, p[i - 1].dtype) != 0;
+
+        if (first && i) jsonw_end(w, ']');
+        if (first) jsonw_key(w, p[i].dtype);
+        if (first) jsonw_arr(w);
+        jsonw_c(w, p[i].golden);
+    }
+    if (n) jsonw_end(w, ']');
+    jsonw_end(w, '}');
+}
+
 static void classes(struct jsonw *w, const char *hf)
 {
     str rest = str_c(hf);
@@ -152,6 +171,7 @@ void worker_capabilities(const struct worker_kind *kind, buf *out)
     jsonw_kbool(&w, "supports_offloading", false);
     formats(&w);
     families(&w);
+    dtype_proofs(&w);
     names(&w, "rope_scalings", rope_name, ROPE_DYNAMIC + 1);
     tokenizers(&w);
     names(&w, "poolings", pooling_name, POOLING_RANK + 1);

@@ -542,6 +542,25 @@ static void check_proofs(const char *shared)
     }
 }
 
+/* Every type of the second list is in its golden model. */
+static void check_dtype_proofs(const char *shared)
+{
+    size_t n;
+    const struct dtype_proof *p = family_dtype_proofs(&n);
+    for (size_t i = 0; i < n; i++) {
+        char path[1024];
+        struct gguf g;
+        struct err_info e;
+        bool found = false;
+        snprintf(path, sizeof path, "%s/%s/model.gguf", shared, p[i].golden);
+        enum err err = gguf_open(&g, path, &e);
+        for (uint64_t t = 0; !err && t < g.n_tensors; t++)
+            found = found || strcmp(dtype_info(g.tensors[t].dtype)->name, p[i].dtype) == 0;
+        if (!err) gguf_close(&g);
+        ok(found, "%s is proven by %s", p[i].dtype, p[i].golden);
+    }
+}
+
 /* With an argument only the models whose names contain it are checked. */
 int main(int argc, char **argv)
 {
@@ -554,6 +573,7 @@ int main(int argc, char **argv)
     else
         skip("no shared test data");
     if (!*only) check_proofs(shared);
+    if (!*only && shared) check_dtype_proofs(shared);
     for (size_t i = 0; i < 2 * sizeof machines / sizeof machines[0]; i++)
         if (strstr(stories[i % 2], only)) check_story(stories[i % 2], &machines[i / 2]);
     if (strstr("others", only)) check_others();

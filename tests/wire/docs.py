@@ -1,4 +1,4 @@
-"""docs/cli.md is what the program's own help says (tools/docs writes it)."""
+"""docs/cli.md and docs/support.md are what the programs themselves say (tools/docs writes them)."""
 import os
 import subprocess
 import sys
@@ -7,5 +7,5 @@ import _rbee as t
 
 r = subprocess.run([sys.executable, f"{t.ROOT}/tools/docs", "--check"], capture_output=True, text=True,
                    env={**os.environ, "RBEE_BIN": t.BIN})
-t.ok(r.returncode == 0, "docs/cli.md is up to date", r.stdout + r.stderr)
+t.ok(r.returncode == 0, "docs/cli.md and docs/support.md are up to date", r.stdout + r.stderr)
 t.done()
