@@ -11,12 +11,13 @@ T       ?=
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL: # the order counts, and ninja runs things at once itself
-.PHONY: build-dir help setup setup-test build run test check fuzz bench clean
+.PHONY: build-dir help setup setup-test build run test test-neon check fuzz bench clean
 
 help:
 	@echo 'make          build everything into build/bin'
 	@echo 'make run      build, start rbee with the shipped model, ask it something, serve until Ctrl-C'
 	@echo 'make test     build and run every test (T=name runs those whose name holds it)'
+	@echo 'make test-neon  the kernels of AArch64 under qemu, some minutes; skipped where there is no cross compiler'
 	@echo 'make check    formatting, floors, names, headers, sizes: the rules of CONTRIBUTING.md'
 	@echo 'make fuzz     every fuzzer for S seconds each (default $(S); T=gguf for one)'
 	@echo 'make bench    speed next to llama.cpp, overhead of queen and hive (slow; quiet machine)'
@@ -45,6 +46,9 @@ run: build
 test: setup-test build
 	@ninja -C $(DIR)
 	@tests/run --build $(DIR) $(if $(T),--only '$(T)')
+
+test-neon:
+	@tools/cross-aarch64 $(T)
 
 check: setup-test build
 	@tools/check

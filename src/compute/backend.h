@@ -53,7 +53,7 @@ struct dev_conf {
     uint32_t n_blocks;       /* of the KV cache */
     uint32_t n_states;       /* sets of recurrent states */
     enum dtype ktype, vtype; /* of the cache: F32 F16 BF16 Q8_0 Q4_0, each by itself */
-    const char *isa; /* CPU: NULL = best; "generic", "avx2", "avx512" to force one (tests) */
+    const char *isa; /* CPU: NULL = best; a name of CPU_ISAS to force one (tests) */
 };
 
 struct dev_weight {   /* parallel to plan.tensors */

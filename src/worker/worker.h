@@ -10,6 +10,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/opt.h"
+#include "compute/cpu/cpu.h"
 #include "engine/engine.h"
 #include "text/chat.h"
 #include "worker/vet.h"
@@ -27,6 +29,7 @@ int worker_main(const struct worker_kind *kind, int argc, char **argv);
 struct worker_conf {
     const char *model, *backend, *kv_type, *ktype, *vtype, *isa, *sandbox, *quantize;
     int64_t threads, ctx, slots, batch, kv_budget;
+    struct opt_list lora;
 };
 /* Rows for a command's option table, with the given struct's member of type struct worker_conf. */
 #define WORKER_OPTS(T, member)                                                                     \
@@ -92,6 +95,18 @@ struct worker_conf {
          "RBEE_KV_TYPE_V",                                                                         \
          NULL,                                                                                     \
          "of its values, where they differ"},                                                      \
+        {"lora",                                                                                   \
+         0,                                                                                        \
+         OPT_LIST,                                                                                 \
+         offsetof(T, member.lora),                                                                 \
+         "FILE[=SCALE]",                                                                           \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         0,                                                                                        \
+         0,                                                                                        \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "LoRA adapter (GGUF) to apply, times SCALE; may be repeated or separated by commas"},     \
         {"backend", 0,                                                                             \
          OPT_STR,   offsetof(T, member.backend),                                                   \
          "NAME",    NULL,                                                                          \
@@ -118,8 +133,8 @@ struct worker_conf {
          0,          "RBEE_QUANTIZE",                                                              \
          NULL,       "quantise a SafeTensors model while it is loaded: q8_0, q4_K, Q4_K_M, ..."},  \
     {                                                                                              \
-        "isa", 0, OPT_ENUM, offsetof(T, member.isa), "NAME", NULL, "generic|avx2|avx512", 0, 0,    \
-            NULL, NULL, "force an instruction set; the best one is chosen otherwise"               \
+        "isa", 0, OPT_ENUM, offsetof(T, member.isa), "NAME", NULL, CPU_ISAS, 0, 0, NULL, NULL,     \
+            "force an instruction set; the best one is chosen otherwise"                           \
     }
 
 MUST_CHECK enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_conf *c,
