@@ -38,6 +38,11 @@ enum engine_want {
     ENGINE_VECTORS /* scores if it has a classifier head, else vectors */
 };
 
+struct engine_lora {
+    const char *path; /* an adapter's file: model/lora.h */
+    float scale;
+};
+
 struct engine_conf {
     const struct backend *backend;
     uint32_t n_threads; /* 0: all usable cores */
@@ -50,6 +55,8 @@ struct engine_conf {
     enum dtype ktype, vtype; /* of the KV cache: F32, F16, BF16, Q8_0, Q4_0; zero is F32 */
     const char *isa;         /* see dev_conf */
     enum engine_want want;
+    const struct engine_lora *loras; /* [n_loras], borrowed during engine_open() */
+    uint32_t n_loras;
     const char *quantize; /* type or mix for the matrices of a SafeTensors model; NULL: as stored */
 };
 

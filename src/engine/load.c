@@ -187,6 +187,13 @@ static bool named_before(const struct plan *p, uint32_t i)
     return false;
 }
 
+/* The model's own tensors come first, then those of the adapters. */
+static const struct gguf_tensor *tensor_of(const struct load *l, const struct plan_tensor *t)
+{
+    if (t->file < l->gguf.n_tensors) return &l->gguf.tensors[t->file];
+    return lora_tensor(l->loras, l->n_loras, t->file - l->gguf.n_tensors);
+}
+
 /* A piece of a vector begins at a column. */
 static enum err bind_columns(const struct plan_tensor *t, const struct gguf_tensor *g,
                              struct dev_weight *w, struct err_info *e)
@@ -230,8 +237,8 @@ static enum err bind_rows(struct load *l, const struct plan_tensor *t, const str
 static enum err bind_tensor(struct load *l, const struct plan_tensor *t, struct dev_weight *w,
                             struct err_info *e)
 {
-    const struct gguf_tensor *g = &l->gguf.tensors[t->file];
-    ASSERT(t->file < l->gguf.n_tensors && g->dtype == t->dtype);
+    const struct gguf_tensor *g = tensor_of(l, t);
+    ASSERT(g->dtype == t->dtype);
     if (!g->data && !g->parts) return ERR_FORMAT;
     bool vector = g->dim[1] * g->dim[2] * g->dim[3] == 1;
     return vector ? bind_columns(t, g, w, e) : bind_rows(l, t, g, w, e);
@@ -249,7 +256,7 @@ static enum err bind(struct load *l, struct err_info *e)
             return ERR_FAIL(e, FORMAT, "tensor %.*s: the file holds too few bytes for it",
                             STR(t->name));
         if (err) return err;
-        if (!named_before(&l->plan, i)) l->weight_bytes += l->gguf.tensors[t->file].bytes;
+        if (!named_before(&l->plan, i)) l->weight_bytes += tensor_of(l, t)->bytes;
     }
     l->weights = w;
     return ERR_OK;
@@ -319,6 +326,20 @@ static enum err check_memory(struct load *l, load_extra_fn *extra, struct err_in
 
 /* ---- the whole ---- */
 
+static enum err open_loras(struct load *l, const struct engine_conf *conf, struct err_info *e)
+{
+    if (conf->n_loras == 0) return ERR_OK;
+    l->loras = ARENA_NEW(&l->arena, struct lora, conf->n_loras);
+    if (!l->loras) return ERR_FAIL(e, NOMEM, "no memory for %u adapters", conf->n_loras);
+    for (uint32_t i = 0; i < conf->n_loras; i++) {
+        const struct engine_lora *lora = &conf->loras[i];
+        enum err err = lora_open(&l->loras[i], lora->path, lora->scale, l->meta.arch, e);
+        if (err) return err;
+        l->n_loras++;
+    }
+    return lora_apply(&l->plan, &l->arena, l->loras, l->n_loras, (uint32_t)l->gguf.n_tensors, e);
+}
+
 /* All that the file has a say in. */
 static enum err read_parts(struct load *l, const struct engine_conf *conf, struct err_info *e)
 {
@@ -331,6 +352,7 @@ static enum err read_parts(struct load *l, const struct engine_conf *conf, struc
         return err;
     pc = (struct plan_conf){.want = wants[l->conf.want], .n_ctx = l->conf.n_ctx};
     if ((err = plan_build(&l->plan, &l->arena, &l->meta, &source, &pc, e)) ||
+        (err = open_loras(l, conf, e)) ||
         (err = plan_fuse(&l->plan, &l->arena, conf->backend->has, e)))
         return err;
     settle_sizes(l, conf);
@@ -392,6 +414,8 @@ void load_close(struct load *l)
 {
     if (l->tok) tok_close(l->tok);
     if (l->dev) l->conf.backend->close(l->dev);
+    for (uint32_t i = 0; i < l->n_loras; i++)
+        lora_close(&l->loras[i]);
     arena_fini(&l->arena);
     gguf_close(&l->gguf);
     *l = (struct load){0};

@@ -10,6 +10,7 @@
 #include "compute/backend.h"
 #include "engine/engine.h"
 #include "model/gguf.h"
+#include "model/lora.h"
 #include "model/meta.h"
 #include "model/plan.h"
 #include "text/tok.h"
@@ -17,6 +18,8 @@
 struct load {
     struct engine_conf conf; /* every default filled in, `want` among them */
     struct gguf gguf;
+    struct lora *loras; /* [conf.n_loras], in the arena */
+    uint32_t n_loras;   /* open ones */
     struct arena arena; /* meta, plan, weight table */
     struct meta meta;
     struct plan plan;

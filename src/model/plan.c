@@ -36,11 +36,11 @@ static const struct {
 };
 
 static const char *const regs[REG_COUNT] = {
-    [REG_X] = "x",   [REG_H] = "h",   [REG_Q] = "q",          [REG_K] = "k",   [REG_V] = "v",
-    [REG_A] = "a",   [REG_G] = "g",   [REG_U] = "u",          [REG_D] = "d",   [REG_P] = "p",
-    [REG_E] = "e",   [REG_W] = "w",   [REG_T0] = "t0",        [REG_T1] = "t1", [REG_T2] = "t2",
-    [REG_T3] = "t3", [REG_T4] = "t4", [REG_T5] = "t5",        [REG_T6] = "t6", [REG_T7] = "t7",
-    [REG_S] = "s",   [REG_O] = "o",   [REG_LOGITS] = "logits"};
+    [REG_X] = "x",   [REG_H] = "h",   [REG_Q] = "q",   [REG_K] = "k",   [REG_V] = "v",
+    [REG_A] = "a",   [REG_G] = "g",   [REG_U] = "u",   [REG_D] = "d",   [REG_P] = "p",
+    [REG_E] = "e",   [REG_W] = "w",   [REG_T0] = "t0", [REG_T1] = "t1", [REG_T2] = "t2",
+    [REG_T3] = "t3", [REG_T4] = "t4", [REG_T5] = "t5", [REG_T6] = "t6", [REG_T7] = "t7",
+    [REG_S] = "s",   [REG_L0] = "l0", [REG_L1] = "l1", [REG_O] = "o",   [REG_LOGITS] = "logits"};
 
 static const char *const acts[ACT_COUNT] = {[ACT_SILU] = "silu",
                                             [ACT_GELU_TANH] = "gelu (tanh)",

@@ -21,6 +21,48 @@ static const struct command {
     {"imatrix", worker_imatrix, "measure on a text which columns of the weights matter"},
 };
 
+/* FILE[=SCALE]; the path is copied to `path`. */
+static enum err read_lora(str text, char *path, struct engine_lora *out, struct err_info *e)
+{
+    double scale = 1;
+    size_t eq = text.n;
+
+    while (eq > 0 && text.p[eq - 1] != '=')
+        eq--;
+    if (eq > 1 && str_num(str_sub(text, eq, text.n), &scale)) text = str_sub(text, 0, eq - 1);
+    if (text.n == 0 || text.n >= STORE_PATH_MAX || !(scale > -1e6 && scale < 1e6))
+        return ERR_FAIL(e, INVALID, "--lora takes FILE or FILE=SCALE, not '%.*s'",
+                        (int)(text.n < 80 ? text.n : 80), text.p);
+    memcpy(path, text.p, text.n);
+    path[text.n] = 0;
+    *out = (struct engine_lora){path, (float)scale};
+    return ERR_OK;
+}
+
+/* The adapters of the options, in memory that lives as long as the program: a worker runs one
+ * model. */
+static enum err read_loras(const struct opt_list *list, struct engine_conf *out, struct err_info *e)
+{
+    static struct engine_lora loras[OPT_LIST_MAX];
+    static char paths[OPT_LIST_MAX][STORE_PATH_MAX];
+
+    out->loras = loras;
+    for (int i = 0; i < list->n; i++) {
+        str rest = str_c(list->v[i]);
+
+        while (rest.n) {
+            str item = str_cut(rest, ',', &rest);
+            enum err code;
+
+            if (out->n_loras == OPT_LIST_MAX)
+                return ERR_FAIL(e, LIMIT, "more than %d adapters", OPT_LIST_MAX);
+            if ((code = read_lora(item, paths[out->n_loras], &loras[out->n_loras], e))) return code;
+            out->n_loras++;
+        }
+    }
+    return ERR_OK;
+}
+
 enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_conf *c,
                             struct engine_conf *out, struct err_info *e)
 {
@@ -47,7 +89,7 @@ enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_
         .isa = c->isa,
         .quantize = c->quantize,
     };
-    return ERR_OK;
+    return read_loras(&c->lora, out, e);
 }
 
 enum err worker_chat(struct chat **out, const struct meta *m, const struct tok *t,
@@ -79,10 +121,20 @@ static enum err open_and_close(void *arg, struct err_info *e)
     enum err code;
 
     conf.quantize = NULL; /* the work of whoever keeps the result */
+    conf.n_loras = 0;     /* looked at by themselves */
     code = load_check(&l, v->path, &conf, e);
     if (code) return code;
     if (v->chat && !(code = worker_chat(&chat, &l.meta, l.tok, e))) chat_close(chat);
     load_close(&l);
+    return code;
+}
+
+static enum err open_and_close_lora(void *arg, struct err_info *e)
+{
+    struct lora l;
+    enum err code = lora_open(&l, arg, 1.0f, S(""), e);
+
+    if (!code) lora_close(&l);
     return code;
 }
 
@@ -94,7 +146,17 @@ enum err worker_vet(const char *path, const struct worker_conf *c, const struct 
         .path = path, .mode = vet_mode(c->sandbox), .open = open_and_close, .arg = &arg};
     enum err code = vet_run(&v, e);
 
-    return code && code != ERR_INVALID ? store_blame(path, e) : code;
+    if (code) return code != ERR_INVALID ? store_blame(path, e) : code;
+    for (uint32_t i = 0; i < conf->n_loras; i++) {
+        const char *file = conf->loras[i].path;
+        const struct vet w = {.path = file,
+                              .mode = v.mode,
+                              .open = open_and_close_lora,
+                              .arg = (void *)(uintptr_t)file};
+
+        if ((code = vet_run(&w, e))) return code;
+    }
+    return ERR_OK;
 }
 
 enum err worker_resolve(const char *model, char *out, struct err_info *e)
