@@ -104,11 +104,11 @@ void dtype_dq_block_iq3_s(const void *blocks, float *out, size_t n)
         float d = dtype_f16_to_f32(b->d);
 
         for (int g = 0; g < 64; g++, out += 4) {
-            unsigned high = b->qh[g / 8] >> (g % 8) & 1;
+            unsigned high = (unsigned)b->qh[g / 8] >> (g % 8) & 1;
             int scale = b->scales[g / 16] >> (4 * (g / 8 % 2)) & 15;
 
             put(out, dtype_iq3_s_levels(dtype_grid_iq3_s[b->qs[g] | high << 8]), 4,
-                b->signs[g / 2] >> (4 * (g % 2)), d * (float)(1 + 2 * scale));
+                (unsigned)b->signs[g / 2] >> (4 * (g % 2)), d * (float)(1 + 2 * scale));
         }
     }
 }
