@@ -71,7 +71,6 @@ enum {
 
 struct family {
     const char *name; /* as the GGUF key general.architecture has it */
-    const char *hf;   /* architectures of config.json, separated by spaces */
     enum family_norm norm;
     enum family_block block;
     enum family_act act;
@@ -83,8 +82,6 @@ struct family {
 
 /* NULL when there is no such family. */
 const struct family *family_find(str arch);
-/* The row whose `hf` names this class of config.json; NULL: none. */
-const struct family *family_find_hf(str cls);
 /* The golden models that a family's numbers are held to (proven.def). */
 struct family_proof {
     const char *family, *golden;

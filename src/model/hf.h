@@ -40,5 +40,7 @@ MUST_CHECK enum err hf_parse_config(struct gguf *g, str config, struct err_info 
 
 /* The GGUF architecture for a class of config.json's "architectures"; NULL when there is none. */
 const char *hf_arch_of(str class_name);
+/* Classes of row i, separated by spaces, and their architecture; NULL behind the last row. */
+const char *hf_classes(size_t i, const char **gguf);
 
 #endif

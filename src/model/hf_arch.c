@@ -23,7 +23,7 @@ static const struct hf_arch rows[] = {
     {"Mistral3ForConditionalGeneration Ministral3ForCausalLM", "llama", HF_HALVES, NULL, hf_keys_mistral3, NULL},
     {"Qwen2ForCausalLM", "qwen2", 0, NULL, NULL, NULL},
     {"Qwen2MoeForCausalLM", "qwen2moe", 0, NULL, hf_keys_moe, NULL},
-    {"Qwen3ForCausalLM", "qwen3", 0, NULL, NULL, "{\"head_dim\": 128}"},
+    {"Qwen3ForCausalLM Qwen3Model", "qwen3", 0, NULL, NULL, "{\"head_dim\": 128}"},
     {"Qwen3MoeForCausalLM", "qwen3moe", 0, NULL, hf_keys_qwen3moe, NULL},
     {"PhiForCausalLM", "phi2", HF_LAYER_NORM, NULL, NULL, "{\"partial_rotary_factor\": 0.5}"},
     {"Phi3ForCausalLM", "phi3", 0, NULL, hf_keys_phi3, NULL},
@@ -38,7 +38,7 @@ static const struct hf_arch rows[] = {
     {"DeepseekForCausalLM", "deepseek", HF_HALVES, NULL, hf_keys_deepseek, NULL},
     {"DeepseekV2ForCausalLM", "deepseek2", 0, hf_rules_deepseek2, hf_keys_deepseek2,
      "{\"scoring_func\": \"softmax\", \"topk_method\": \"greedy\"}"},
-    {"DeepseekV3ForCausalLM", "deepseek2", 0, hf_rules_deepseek2, hf_keys_deepseek2,
+    {"DeepseekV3ForCausalLM KimiK2ForCausalLM", "deepseek2", 0, hf_rules_deepseek2, hf_keys_deepseek2,
      "{\"scoring_func\": \"sigmoid\", \"topk_method\": \"noaux_tc\", \"norm_topk_prob\": true}"},
     {"FalconForCausalLM RWForCausalLM", "falcon", HF_LAYER_NORM | HF_TIED, hf_rules_falcon, hf_keys_falcon,
      "{\"max_position_embeddings\": 2048}"},
@@ -59,9 +59,17 @@ static const struct hf_arch rows[] = {
     {"Glm4ForCausalLM", "glm4", 0, hf_rules_glm4, NULL, "{\"partial_rotary_factor\": 0.5}"},
     {"GlmForCausalLM ChatGLMModel ChatGLMForConditionalGeneration", "chatglm", 0, NULL, hf_keys_chatglm,
      "{\"partial_rotary_factor\": 0.5}"},
+    {"Glm4MoeForCausalLM", "glm4moe", 0, hf_rules_glm4moe, hf_keys_glm4moe,
+     "{\"partial_rotary_factor\": 0.5, \"norm_topk_prob\": true}"},
     {"ExaoneForCausalLM", "exaone", 0, hf_rules_exaone, NULL, NULL},
+    {"Exaone4ForCausalLM", "exaone4", 0, hf_rules_gemma2, hf_keys_exaone4, NULL},
     {"NemotronForCausalLM", "nemotron", HF_LAYER_NORM | HF_NORM_PLUS_1, NULL, NULL,
      "{\"partial_rotary_factor\": 0.5}"},
+    {"ArceeForCausalLM", "arcee", HF_HALVES, NULL, NULL, NULL},
+    {"OrionForCausalLM", "orion", HF_LAYER_NORM, NULL, NULL, NULL},
+    {"SeedOssForCausalLM", "seed_oss", 0, hf_rules_glm4moe, NULL, NULL},
+    {"Ernie4_5ForCausalLM Ernie4_5_ForCausalLM", "ernie4_5", HF_TIED, NULL, NULL, NULL},
+    {"Lfm2ForCausalLM", "lfm2", HF_TIED, hf_rules_lfm2, hf_keys_lfm2, "{\"rope_theta\": 1000000}"},
     {"SmolLM3ForCausalLM", "smollm3", HF_HALVES | HF_TIED, NULL, hf_keys_smollm3, "{\"rope_theta\": 2000000}"},
     {"MiniCPMForCausalLM", "minicpm", HF_HALVES, NULL, hf_keys_minicpm, NULL},
     {"MiniCPM3ForCausalLM", "minicpm3", 0, NULL, hf_keys_minicpm3, NULL},
@@ -74,7 +82,7 @@ static const struct hf_arch rows[] = {
     {"BloomForCausalLM BloomModel", "bloom", HF_LAYER_NORM | HF_NO_ROPE | HF_TIED, hf_rules_bloom, NULL,
      "{\"seq_length\": 2048}"},
     {"BaichuanForCausalLM BaiChuanForCausalLM", "baichuan", HF_HALVES, hf_rules_baichuan, NULL, NULL},
-    {"MambaForCausalLM MambaLMHeadModel", "mamba", HF_NO_ROPE | HF_TIED, hf_rules_mamba, hf_keys_mamba, NULL},
+    {"MambaForCausalLM MambaLMHeadModel FalconMambaForCausalLM", "mamba", HF_NO_ROPE | HF_TIED, hf_rules_mamba, hf_keys_mamba, NULL},
     {"Mamba2ForCausalLM", "mamba2", HF_NO_ROPE, hf_rules_mamba2, hf_keys_mamba2, NULL},
     {"JambaForCausalLM", "jamba", HF_NO_ROPE, hf_rules_jamba, hf_keys_jamba, NULL},
     {"GraniteMoeHybridForCausalLM", "granitehybrid", HF_HALVES, hf_rules_hybrid, hf_keys_hybrid, NULL},
@@ -100,6 +108,13 @@ const char *hf_arch_of(str class_name)
     const struct hf_arch *a = hf_arch_find(class_name);
 
     return a ? a->gguf : NULL;
+}
+
+const char *hf_classes(size_t i, const char **gguf)
+{
+    if (i >= sizeof rows / sizeof *rows) return NULL;
+    *gguf = rows[i].gguf;
+    return rows[i].classes;
 }
 
 void hf_arch_names(buf *out)

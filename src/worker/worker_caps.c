@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/os.h"
 #include "model/family.h"
+#include "model/hf.h"
 #include "model/plan.h"
 #include "proto/params.h"
 #include "text/tok.h"
@@ -65,14 +66,18 @@ static void dtype_proofs(struct jsonw *w)
     jsonw_end(w, '}');
 }
 
-static void classes(struct jsonw *w, const char *hf)
+static void classes(struct jsonw *w, const char *family)
 {
-    str rest = str_c(hf);
+    const char *all, *gguf;
 
     jsonw_key(w, "huggingface");
     jsonw_arr(w);
-    while (rest.n)
-        jsonw_str(w, str_cut(rest, ' ', &rest));
+    for (size_t i = 0; (all = hf_classes(i, &gguf)); i++) {
+        str rest = str_c(strcmp(gguf, family) == 0 ? all : "");
+
+        while (rest.n)
+            jsonw_str(w, str_cut(rest, ' ', &rest));
+    }
     jsonw_end(w, ']');
 }
 
@@ -86,7 +91,7 @@ static void families(struct jsonw *w)
     for (size_t i = 0; i < n; i++) {
         jsonw_obj(w);
         jsonw_kc(w, "name", f[i].name);
-        classes(w, f[i].hf);
+        classes(w, f[i].name);
         jsonw_key(w, "proven");
         jsonw_obj(w);
         goldens(w, "gguf", f[i].name, false);
