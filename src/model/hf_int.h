@@ -110,15 +110,17 @@ const struct hf_rule *hf_rules_find(const struct hf_arch *arch, str name, bool i
 
 typedef enum err hf_keys_fn(struct hf *h);
 hf_keys_fn hf_keys_bert, hf_keys_chatglm, hf_keys_cohere, hf_keys_cohere2, hf_keys_deepseek,
-    hf_keys_deepseek2, hf_keys_falcon, hf_keys_gemma2, hf_keys_gemma3, hf_keys_gpt_oss,
-    hf_keys_granite, hf_keys_hybrid, hf_keys_jamba, hf_keys_mamba, hf_keys_mamba2, hf_keys_minicpm,
-    hf_keys_minicpm3, hf_keys_mistral3, hf_keys_moe, hf_keys_mpt, hf_keys_olmo, hf_keys_olmo2,
-    hf_keys_parallel, hf_keys_phi3, hf_keys_qwen3moe, hf_keys_smollm3, hf_keys_starcoder;
+    hf_keys_deepseek2, hf_keys_exaone4, hf_keys_falcon, hf_keys_glm4moe, hf_keys_lfm2,
+    hf_keys_gemma2, hf_keys_gemma3, hf_keys_gpt_oss, hf_keys_granite, hf_keys_hybrid, hf_keys_jamba,
+    hf_keys_mamba, hf_keys_mamba2, hf_keys_minicpm, hf_keys_minicpm3, hf_keys_mistral3, hf_keys_moe,
+    hf_keys_mpt, hf_keys_olmo, hf_keys_olmo2, hf_keys_parallel, hf_keys_phi3, hf_keys_qwen3moe,
+    hf_keys_smollm3, hf_keys_starcoder;
 extern const struct hf_rule hf_rules_baichuan[], hf_rules_bert[], hf_rules_bloom[],
     hf_rules_deepseek2[], hf_rules_exaone[], hf_rules_falcon[], hf_rules_gemma2[], hf_rules_glm4[],
-    hf_rules_gpt2[], hf_rules_gpt_oss[], hf_rules_gptneox[], hf_rules_granitemoe[],
-    hf_rules_hybrid[], hf_rules_internlm2[], hf_rules_jamba[], hf_rules_mamba[], hf_rules_mamba2[],
-    hf_rules_nomic[], hf_rules_stablelm[], hf_rules_starcoder[];
+    hf_rules_glm4moe[], hf_rules_lfm2[], hf_rules_gpt2[], hf_rules_gpt_oss[], hf_rules_gptneox[],
+    hf_rules_granitemoe[], hf_rules_hybrid[], hf_rules_internlm2[], hf_rules_jamba[],
+    hf_rules_mamba[], hf_rules_mamba2[], hf_rules_nomic[], hf_rules_stablelm[],
+    hf_rules_starcoder[];
 
 /* ---- hf_files: shards ---- */
 MUST_CHECK enum err hf_files_open(struct hf *h, const char *dir);

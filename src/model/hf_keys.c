@@ -32,13 +32,15 @@ static enum err experts(struct hf *h, bool normalised)
 static enum err window(struct hf *h, uint32_t period)
 {
     const struct json *types = hf_get(h, "layer_types");
+    const struct json *text = hf_get(h, "sliding_window_pattern"); /* "LLLG", too */
     uint32_t stated = period ? period : 4;
     uint8_t sliding[LIMIT_MODEL_LAYERS];
     bool usual = true;
     enum err r;
 
-    if ((r = hf_copy_u32(h, "attention.sliding_window", "sliding_window")) ||
-        (r = hf_read_u32(h, "sliding_window_pattern|_sliding_window_pattern", &stated)))
+    if ((r = hf_copy_u32(h, "attention.sliding_window", "sliding_window"))) return r;
+    if (text && text->type != JSON_STR) text = NULL;
+    if (!text && (r = hf_read_u32(h, "sliding_window_pattern|_sliding_window_pattern", &stated)))
         return r;
     if (!hf_get(h, "sliding_window")) return ERR_OK;
     if (types && (types->type != JSON_ARR || types->n < h->n_layer))
@@ -46,6 +48,7 @@ static enum err window(struct hf *h, uint32_t period)
                         h->n_layer);
     for (uint32_t i = 0; i < h->n_layer; i++) {
         sliding[i] = stated && (i + 1) % stated != 0;
+        if (text && text->s.n) sliding[i] = text->s.p[i % text->s.n] == 'L';
         if (types) sliding[i] = str_eqc(json_str(&types->items[i], S("")), "sliding_attention");
         usual = usual && period && sliding[i] == ((i + 1) % period != 0);
     }
@@ -181,6 +184,19 @@ enum err hf_keys_minicpm3(struct hf *h)
     return ERR_OK;
 }
 
+enum err hf_keys_glm4moe(struct hf *h)
+{
+    enum err r;
+
+    h->skip_mtp = true;
+    hf_put_u32(h, "expert_gating_func", 2);
+    if ((r = hf_copy_u32(h, "leading_dense_block_count", "first_k_dense_replace")) ||
+        (r = hf_copy_u32(h, "expert_shared_count", "n_shared_experts")) ||
+        (r = hf_copy_f32(h, "expert_weights_scale", "routed_scaling_factor")))
+        return r;
+    return experts(h, false);
+}
+
 enum err hf_keys_gpt_oss(struct hf *h)
 {
     enum err r = experts(h, true);
@@ -278,6 +294,11 @@ enum err hf_keys_olmo(struct hf *h)
 enum err hf_keys_olmo2(struct hf *h)
 {
     return window(h, 0);
+}
+
+enum err hf_keys_exaone4(struct hf *h)
+{
+    return window(h, 4);
 }
 
 enum err hf_keys_cohere(struct hf *h)
@@ -416,6 +437,8 @@ enum err hf_keys_mamba(struct hf *h)
         return r;
     h->n_ff = 0;
     h->n_ctx = 1u << 20;
+    if (str_eqc(json_str(hf_get(h, "model_type"), S("")), "falcon_mamba"))
+        hf_put_bool(h, "ssm.dt_b_c_rms", true);
     return ssm(h, inner, rank, "conv_kernel|d_conv", "state_size|d_state");
 }
 
@@ -469,6 +492,45 @@ static enum err attention_layers(struct hf *h, bool *attention, bool *all)
         *all = *all && attention[i];
     }
     return ERR_OK;
+}
+
+/* LFM2 states the inner size before two thirds of it are taken and rounded up. */
+static enum err lfm2_ff(struct hf *h)
+{
+    uint32_t ff = h->n_ff, unit = 256;
+    double factor = 1;
+    bool adjust = true;
+    enum err r;
+
+    if ((r = hf_read_u32(h, "block_ff_dim", &ff)) ||
+        (r = hf_read_u32(h, "block_multiple_of", &unit)) ||
+        (r = hf_read_f64(h, "block_ffn_dim_multiplier", &factor)) ||
+        (r = hf_read_bool(h, "block_auto_adjust_ff_dim", &adjust)))
+        return r;
+    if (adjust) {
+        if (!(factor > 0 && factor < 64) || unit == 0 || ff > LIMIT_MODEL_DIM)
+            return ERR_FAIL(h->e, FORMAT, "config.json: 'block_ff_dim' and what adjusts it");
+        ff = (uint32_t)(factor * (2 * ff / 3));
+        ff = (ff + unit - 1) / unit * unit;
+    }
+    h->n_ff = ff;
+    return ERR_OK;
+}
+
+enum err hf_keys_lfm2(struct hf *h)
+{
+    const struct json *list = hf_get(h, "full_attn_idxs"), *types = hf_get(h, "layer_types");
+    bool attention[LIMIT_MODEL_LAYERS] = {false};
+    enum err r;
+
+    for (uint32_t i = 0; i < h->n_layer; i++) {
+        for (size_t k = 0; list && list->type == JSON_ARR && k < list->n; k++)
+            attention[i] = attention[i] || json_int(&list->items[k], -1) == (int64_t)i;
+        if (types && types->type == JSON_ARR && i < types->n)
+            attention[i] = str_eqc(json_str(&types->items[i], S("")), "full_attention");
+    }
+    if ((r = lfm2_ff(h)) || (r = put_kv_heads(h, attention))) return r;
+    return hf_copy_u32(h, "shortconv.l_cache", "conv_L_cache");
 }
 
 enum err hf_keys_hybrid(struct hf *h)

@@ -187,6 +187,26 @@ const struct hf_rule hf_rules_glm4[] = {
     {NULL, NULL, NULL},
 };
 
+/* glm4moe, seed_oss: one norm between attention and feed-forward, by another name in GGUF */
+const struct hf_rule hf_rules_glm4moe[] = {
+    {"post_attention_layernorm", "post_attention_norm", NULL},
+    {NULL, NULL, NULL},
+};
+
+const struct hf_rule hf_rules_lfm2[] = {
+    {"/embedding_norm", "token_embd_norm", NULL},
+    {"operator_norm", "attn_norm", NULL},
+    {"self_attn.q_layernorm", "attn_q_norm", NULL},
+    {"self_attn.k_layernorm", "attn_k_norm", NULL},
+    {"conv.in_proj", "shortconv.in_proj", NULL},
+    {"conv.out_proj", "shortconv.out_proj", NULL},
+    {"conv.conv", "shortconv.conv", hf_fix_conv},
+    {"feed_forward.w1", "ffn_gate", NULL},
+    {"feed_forward.w2", "ffn_down", NULL},
+    {"feed_forward.w3", "ffn_up", NULL},
+    {NULL, NULL, NULL},
+};
+
 const struct hf_rule hf_rules_gpt2[] = {
     {"attn.c_attn", "attn_qkv", hf_fix_transpose},
     {"attn.c_proj", "attn_output", hf_fix_transpose},

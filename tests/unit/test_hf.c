@@ -180,8 +180,8 @@ static void test_golden(void)
 /* The classes among the real configurations that are refused by name. */
 static bool is_refused(const char *file)
 {
-    static const char *const none[] = {"gpt_j.json", "orion.json", "phi-3_5-vision.json",
-                                       "qwen.json", "rwkv5_3b.json"};
+    static const char *const none[] = {"gpt_j.json", "phi-3_5-vision.json", "qwen.json",
+                                       "rwkv5_3b.json"};
 
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         if (!strcmp(file, none[i])) return true;
@@ -602,7 +602,7 @@ static void test_refused(void)
         {"broken config.json", "{\"a\":", "config.json: JSON ends", ERR_FORMAT},
         {"a list as config.json", "[]", "not an object", ERR_FORMAT},
         {"no architecture", "{}", "names no class", ERR_FORMAT},
-        {"an unknown architecture", CONFIG("OrionForCausalLM", ""), "class 'OrionForCausalLM'",
+        {"an unknown architecture", CONFIG("GPTJForCausalLM", ""), "class 'GPTJForCausalLM'",
          ERR_UNSUPPORTED},
         {"packed weights",
          CONFIG("LlamaForCausalLM", ",\"quantization_config\":"
@@ -734,6 +734,74 @@ static void test_files(void)
     remove_file("tokenizer_config.json");
 }
 
+/* Families that share a layout and have no directory among the golden ones: their names. */
+static void test_names(void)
+{
+    static const struct {
+        const char *class, *arch, *hf, *gguf;
+    } rows[] = {
+        {"Glm4MoeForCausalLM", "glm4moe", "model.layers.0.post_attention_layernorm.weight",
+         "blk.0.post_attention_norm.weight"},
+        {"Glm4MoeForCausalLM", "glm4moe", "model.layers.0.mlp.gate.e_score_correction_bias",
+         "blk.0.exp_probs_b.bias"},
+        {"Glm4ForCausalLM", "glm4", "model.layers.0.post_mlp_layernorm.weight",
+         "blk.0.post_ffw_norm.weight"},
+        {"Exaone4ForCausalLM", "exaone4", "model.layers.0.post_feedforward_layernorm.weight",
+         "blk.0.post_ffw_norm.weight"},
+        {"ExaoneForCausalLM", "exaone", "transformer.h.0.ln_2.weight", "blk.0.ffn_norm.weight"},
+        {"ExaoneForCausalLM", "exaone", "transformer.h.0.attn.attention.out_proj.bias",
+         "blk.0.attn_output.bias"},
+        {"SeedOssForCausalLM", "seed_oss", "model.layers.0.post_attention_layernorm.weight",
+         "blk.0.post_attention_norm.weight"},
+        {"OrionForCausalLM", "orion", "model.norm.bias", "output_norm.bias"},
+        {"ArceeForCausalLM", "arcee", "model.layers.0.input_layernorm.weight",
+         "blk.0.attn_norm.weight"},
+        {"Ernie4_5ForCausalLM", "ernie4_5", "model.layers.0.self_attn.q_proj.bias",
+         "blk.0.attn_q.bias"},
+        {"Lfm2ForCausalLM", "lfm2", "model.embedding_norm.weight", "token_embd_norm.weight"},
+        {"Lfm2ForCausalLM", "lfm2", "model.layers.0.operator_norm.weight",
+         "blk.0.attn_norm.weight"},
+        {"CohereForCausalLM", "command-r", "model.layers.0.input_layernorm.weight",
+         "blk.0.attn_norm.weight"},
+        {"GPTBigCodeForCausalLM", "starcoder", "transformer.h.0.attn.c_attn.bias",
+         "blk.0.attn_qkv.bias"},
+        {"MPTForCausalLM", "mpt", "transformer.blocks.0.norm_2.weight", "blk.0.ffn_norm.weight"},
+        {"GPTNeoXForCausalLM", "gptneox", "gpt_neox.layers.0.attention.dense.bias",
+         "blk.0.attn_output.bias"},
+        {"ChatGLMModel", "chatglm", "transformer.encoder.layers.0.post_attention_layernorm.weight",
+         "blk.0.ffn_norm.weight"},
+        {"BertModel", "bert", "bert.encoder.layer.0.attention.output.LayerNorm.beta",
+         "blk.0.attn_output_norm.bias"},
+        {"NomicBertModel", "nomic-bert", "encoder.layers.0.norm2.weight",
+         "blk.0.layer_output_norm.weight"},
+        {"JambaForCausalLM", "jamba", "model.layers.0.mamba.dt_layernorm.weight",
+         "blk.0.ssm_dt_norm.weight"},
+        {"Mistral3ForConditionalGeneration", "llama", "language_model.model.norm.weight",
+         "output_norm.weight"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char config[512];
+        struct gguf g;
+        str arch = {0};
+        struct err_info e;
+
+        snprintf(config, sizeof config,
+                 "{\"architectures\":[\"%s\"]," NUMBERS ",\"mamba_d_conv\":4,"
+                 "\"mamba_d_state\":2,\"block_ff_dim\":6}",
+                 rows[i].class);
+        write_text("config.json", config);
+        st_begin();
+        st_f32(rows[i].hf, "[4]", 4, 0);
+        st_end("model.safetensors");
+        if (!opens(&g, rows[i].class)) continue;
+        (void)!gguf_get_str(&g, "general.architecture", &arch, &e);
+        ok(str_eqc(arch, rows[i].arch) && gguf_tensor(&g, str_c(rows[i].gguf)), "%s is %s of %s",
+           rows[i].hf, rows[i].gguf, rows[i].arch);
+        gguf_close(&g);
+    }
+}
+
 static void test_crafted(void)
 {
     snprintf(dir, sizeof dir, "/tmp/test_hf-XXXXXX");
@@ -744,6 +812,7 @@ static void test_crafted(void)
     buf_init(&st.head, MIB(1));
     buf_init(&st.data, MIB(1));
     test_layouts();
+    test_names();
     test_state_space();
     test_experts();
     test_float8();
