@@ -246,6 +246,8 @@ size_t tok_split_next(struct tok_work *w, unsigned depth, const struct tok_split
                       size_t at, size_t end);
 /* Replaces what matches in s; appends to out. */
 void tok_split_replace(struct tok_work *w, const struct tok_split *sp, str s, str to, buf *out);
+/* Forgets what was found: another text comes. */
+void tok_split_begin(struct tok_work *w);
 void tok_split_fini(struct tok_work *w);
 
 /* Tokenises base[at, at + len) as one word. */

@@ -307,6 +307,7 @@ void tok_split_text(struct tok_work *w, size_t at, size_t end)
         tok_merge_word(w, at, end - at);
         return;
     }
+    tok_split_begin(w);
     starts[0] = at;
     ends[0] = end;
     while (at < end && !w->failed) {

@@ -125,11 +125,10 @@ static enum err compile(struct tok_split *sp, struct arena *a, str regex, struct
         pcre2_compile_context *c = g ? pcre2_compile_context_create(g) : NULL;
         if (c) {
             pcre2_set_parens_nest_limit(c, 100);
-            sp->code =
-                pcre2_compile((PCRE2_SPTR)(b.p ? b.p : ""), b.n,
-                              PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_MULTILINE |
-                                  PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE,
-                              &code, &where, c);
+            sp->code = pcre2_compile((PCRE2_SPTR)(b.p ? b.p : ""), b.n,
+                                     PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE |
+                                         PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE,
+                                     &code, &where, c);
         }
         if (!sp->code) {
             PCRE2_UCHAR why[200] = "no memory";
@@ -173,6 +172,8 @@ struct found {
 };
 
 struct tok_match {
+    size_t clean_from, clean_to; /* of w->base or what is searched: valid UTF-8 */
+    const char *clean_in;
     pcre2_general_context *general;
     pcre2_match_context *limits;
     pcre2_match_data *data;
@@ -219,6 +220,30 @@ static bool matcher(struct tok_work *w)
     return true;
 }
 
+/* The valid UTF-8 around s[at], a border of characters: from where it was first seen to where it
+ * ends. Remembered, so that a text is checked once. */
+static str clean_around(struct tok_match *m, str s, size_t at)
+{
+    bool known = m->clean_in == s.p && m->clean_from <= at && at <= m->clean_to;
+    if (!known || m->clean_to > s.n) {
+        size_t to = at;
+        for (size_t i = at; i < s.n && utf8_next(s, &i) != UTF8_BAD;)
+            to = i;
+        m->clean_in = s.p;
+        m->clean_from = known ? m->clean_from : at;
+        m->clean_to = to;
+    }
+    return (str){s.p + m->clean_from, m->clean_to - m->clean_from};
+}
+
+static bool fail(struct tok_work *w, int rc)
+{
+    w->failed = true;
+    if (rc != PCRE2_ERROR_NOMEMORY)
+        w->why = "the pattern that cuts text into words takes too long on it";
+    return false;
+}
+
 /* The first match in s at or after `at`. False: none, or w->failed. */
 static bool find(struct tok_work *w, const struct tok_split *sp, str s, size_t at, size_t *from,
                  size_t *to)
@@ -230,18 +255,20 @@ static bool find(struct tok_work *w, const struct tok_split *sp, str s, size_t a
         return true;
     }
     if (!matcher(w)) return false;
-    int rc = pcre2_match(sp->code, (PCRE2_SPTR)s.p, s.n, at, 0, w->match->data, w->match->limits);
-    if (rc == PCRE2_ERROR_NOMATCH) return false;
-    if (rc < 0) {
-        w->failed = true;
-        if (rc != PCRE2_ERROR_NOMEMORY)
-            w->why = "the pattern that cuts text into words takes too long on it";
-        return false;
+    struct tok_match *m = w->match;
+    for (; at <= s.n; at++) { /* past the byte that ended the stretch before */
+        str clean = clean_around(m, s, at);
+        size_t skip = (size_t)(clean.p - s.p);
+        int rc = pcre2_match(sp->code, (PCRE2_SPTR)clean.p, clean.n, at - skip, PCRE2_NO_UTF_CHECK,
+                             m->data, m->limits);
+        if (rc < 0 && rc != PCRE2_ERROR_NOMATCH) return fail(w, rc);
+        const size_t *v = pcre2_get_ovector_pointer(m->data);
+        *from = skip + v[0];
+        *to = skip + v[1];
+        if (rc >= 0 && *from >= at && *to >= *from) return true; /* \\K could say otherwise */
+        at = skip + clean.n;
     }
-    const size_t *v = pcre2_get_ovector_pointer(w->match->data);
-    *from = v[0];
-    *to = v[1];
-    return *from >= at && *to >= *from; /* \K could say otherwise */
+    return false;
 }
 
 static size_t one_on(str s, size_t at)
@@ -297,8 +324,17 @@ size_t tok_split_next(struct tok_work *w, unsigned depth, const struct tok_split
     return to;
 }
 
+void tok_split_begin(struct tok_work *w)
+{
+    if (!w->match) return;
+    w->match->clean_in = NULL;
+    for (size_t i = 0; i < TOK_STAGES_MAX; i++)
+        w->match->found[i].valid = false;
+}
+
 void tok_split_replace(struct tok_work *w, const struct tok_split *sp, str s, str to, buf *out)
 {
+    tok_split_begin(w);
     for (size_t i = 0, done = 0, from, end; !w->failed;) {
         bool good = i <= s.n && s.n && find(w, sp, s, i, &from, &end);
         if (!good) from = end = s.n;
