@@ -82,6 +82,7 @@ static const struct family rows[] = {
     {"nomic-bert-moe",  NORM_LAYER, BLOCK_SERIAL,   FFN_GELU,           ROPE_HALVES, EXPERTS_SOFTMAX,   0, FAMILY_BERT},
     {"jina-bert-v2",    NORM_LAYER, BLOCK_SERIAL,   FFN_GELU,           ROPE_NO,     EXPERTS_NONE,      0, FAMILY_BERT},
     {"modern-bert",     NORM_LAYER, BLOCK_SERIAL,   FFN_GELU,           ROPE_HALVES, EXPERTS_NONE,      3, FAMILY_NOT_CAUSAL | FAMILY_SWA_FIRST | FAMILY_FIRST_BARE},
+    {"eurobert",        NORM_RMS,   BLOCK_SERIAL,   FFN_SILU,           ROPE_HALVES, EXPERTS_NONE,      0, FAMILY_NOT_CAUSAL},
     {"gemma-embedding", NORM_RMS,   BLOCK_SERIAL,   FFN_GELU,           ROPE_HALVES, EXPERTS_NONE,      6, FAMILY_EMBED_SQRT | FAMILY_SWA_PLAIN_ROPE | FAMILY_NOT_CAUSAL},
 };
 /* clang-format on */

@@ -126,7 +126,7 @@ row("qwen3-rank", "qwen3", {**heads(4, 2, 8), "pooling_type": 4, "classifier.out
 row("jina-bert-v3", "jina-bert-v3", ENCODER, norm=LN, kind="embed", gelu=True, vocab="bert", tree=False,
     extra={**biases(attn_qkv=96, attn_output=32, ffn_up=20, ffn_down=32), "token_types.weight": (32, 2), "blk.*.attn_qkv.weight": (32, 96)})
 row("neo-bert", "neo-bert", ENCODER, kind="embed", vocab="bert", tree=False)
-row("eurobert", "eurobert", {**ENCODER, **heads(4, 2)}, kind="embed", tree=False)
+row("eurobert", "eurobert", {**ENCODER, **heads(4, 2)}, kind="embed")
 # ---- newer decoders ---------------------------------------------------------------------------------------------------------------
 row("llama4", "llama4", {"block_count": 4, "embedding_length": 24, "feed_forward_length": 16, **moe(4, 1, 8),
     "interleave_moe_layer_step": 2, **heads(2, 1), "attention.sliding_window": 8}, tree=False)
