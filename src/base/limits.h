@@ -37,6 +37,11 @@
 #define LIMIT_VET_SECONDS   60u       /* that opening a model may take */
 #define LIMIT_VET_FOLDER    GIB(4096) /* of a model's folder; sets memory and time of its vetting */
 
+/* hub */
+#define LIMIT_HUB_FILES 20000 /* of one repository */
+#define LIMIT_HUB_TAGS  4096  /* of one repository: tags, languages, types */
+#define LIMIT_HUB_STR   1024  /* bytes of an id, a tag, a path; longer ones are cut */
+
 /* text */
 #define LIMIT_TOK_ARENA      MIB(512)   /* indexes of one vocabulary */
 #define LIMIT_TOK_FILE       MIB(256)   /* a tokenizer.json, tokenizer.model or list of ranks */
