@@ -10,32 +10,32 @@
 #define GIB(n) ((size_t)(n) << 30)
 
 /* files */
-#define LIMIT_GGUF_KV       (1u << 16) /* metadata entries */
-#define LIMIT_GGUF_TENSORS  (1u << 16) /* tensors in one file */
-#define LIMIT_GGUF_KEY      KIB(64)    /* the specification's own cap on a key */
-#define LIMIT_GGUF_SPLITS   1024       /* files of one model */
-#define LIMIT_GGUF_ARENA    MIB(256)   /* header and directory of one model */
-#define LIMIT_GGUF_HEADER   MIB(256)   /* bytes before the tensor data */
-#define LIMIT_ST_HEADER     100000000  /* SafeTensors: the specification's own cap */
-#define LIMIT_ST_TENSORS    (1u << 18) /* tensors of one SafeTensors model */
-#define LIMIT_ST_NAME       512        /* bytes of a tensor's name */
-#define LIMIT_ST_SHARDS     1024       /* files of one SafeTensors model */
-#define LIMIT_ST_ARENA      GIB(1)     /* a header as a tree, while it is read */
-#define LIMIT_HF_INDEX      MIB(64)    /* model.safetensors.index.json */
-#define LIMIT_HF_ARENA      MIB(512)   /* names, keys and vocabulary of a Hugging Face model */
-#define LIMIT_MODEL_LAYERS  1024
-#define LIMIT_MODEL_HEADS   1024
-#define LIMIT_MODEL_EXPERTS 2048
+#define LIMIT_GGUF_KV            (1u << 16) /* metadata entries */
+#define LIMIT_GGUF_TENSORS       (1u << 16) /* tensors in one file */
+#define LIMIT_GGUF_KEY           KIB(64)    /* the specification's own cap on a key */
+#define LIMIT_GGUF_SPLITS        1024       /* files of one model */
+#define LIMIT_GGUF_ARENA         MIB(256)   /* header and directory of one model */
+#define LIMIT_GGUF_HEADER        MIB(256)   /* bytes before the tensor data */
+#define LIMIT_ST_HEADER          100000000  /* SafeTensors: the specification's own cap */
+#define LIMIT_ST_TENSORS         (1u << 18) /* tensors of one SafeTensors model */
+#define LIMIT_ST_NAME            512        /* bytes of a tensor's name */
+#define LIMIT_ST_SHARDS          1024       /* files of one SafeTensors model */
+#define LIMIT_ST_ARENA           GIB(1)     /* a header as a tree, while it is read */
+#define LIMIT_HF_INDEX           MIB(64)    /* model.safetensors.index.json */
+#define LIMIT_HF_ARENA           MIB(512)   /* names, keys and vocabulary of a Hugging Face model */
+#define LIMIT_MODEL_LAYERS       1024
+#define LIMIT_MODEL_HEADS        1024
+#define LIMIT_MODEL_EXPERTS      2048
 #define LIMIT_MODEL_EXPERTS_USED 256
-#define LIMIT_MODEL_DIM     (1u << 20)
-#define LIMIT_MODEL_CONTEXT (1u << 24)
-#define LIMIT_VOCAB         (1u << 22) /* tokens */
-#define LIMIT_PLAN_STEPS    (1u << 16)
-#define LIMIT_CONFIG_FILE   MIB(1)
-#define LIMIT_TEXT_FILE     MIB(256)  /* text given to tokenize and eval */
-#define LIMIT_VET_HEAP      GIB(2)    /* that a model may make its first reader allocate */
-#define LIMIT_VET_SECONDS   60u       /* that opening a model may take */
-#define LIMIT_VET_FOLDER    GIB(4096) /* of a model's folder; sets memory and time of its vetting */
+#define LIMIT_MODEL_DIM          (1u << 20)
+#define LIMIT_MODEL_CONTEXT      (1u << 24)
+#define LIMIT_VOCAB              (1u << 22) /* tokens */
+#define LIMIT_PLAN_STEPS         (1u << 16)
+#define LIMIT_CONFIG_FILE        MIB(1)
+#define LIMIT_TEXT_FILE          MIB(256) /* text given to tokenize and eval */
+#define LIMIT_VET_HEAP           GIB(2)   /* that a model may make its first reader allocate */
+#define LIMIT_VET_SECONDS        60u      /* that opening a model may take */
+#define LIMIT_VET_FOLDER         GIB(4096) /* of a model's folder; sets memory and time of its vetting */
 
 /* hub */
 #define LIMIT_HUB_FILES 20000 /* of one repository */

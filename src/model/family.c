@@ -126,4 +126,3 @@ const struct family *family_find(str arch)
         if (str_eqc(arch, rows[i].name)) return &rows[i];
     return NULL;
 }
-

@@ -8,8 +8,9 @@
 #include <math.h>
 #include <string.h>
 
-#define WEIGHT_FLOOR 6.103515625e-5f /* of the sum that weights are divided by: llama.cpp's 2^-14  \
-                                      */
+#define WEIGHT_FLOOR                                                                               \
+    6.103515625e-5f /* of the sum that weights are divided by: llama.cpp's 2^-14                   \
+                     */
 
 struct choice {
     float p[CPU_EXPERTS];    /* what an expert would weigh */

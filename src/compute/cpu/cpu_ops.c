@@ -300,7 +300,8 @@ void cpu_op_mul(struct dev *d, const struct plan_step *s, const struct batch *b)
     run_rows((struct cpu_work){d, s, b, mul_rows, 0});
 }
 
-/* The deviation is that of a sample (n - 1). Two passes, as a difference of squares would cancel. */
+/* The deviation is that of a sample (n - 1). Two passes, as a difference of squares would cancel.
+ */
 static void topgauss_rows(const struct cpu_work *w, uint64_t from, uint64_t to)
 {
     const struct dev *d = w->d;
