@@ -10,7 +10,8 @@
  * which. Position p of a sequence lives in block blocks[p / KV_BLOCK] at p % KV_BLOCK.
  *
  * Recurrent states (plan.states) are float32, `n_states` sets of them, one set a running sequence.
- * They can be neither shared nor rewound: a sequence that has to go back begins again at position 0.
+ * They can be neither shared nor rewound: a sequence that has to go back begins again at position
+ * 0.
  *
  * Rows at or after GATHER are those of batch.out. A back end reads the plan and never its meta.
  *
@@ -53,12 +54,12 @@ struct dev_conf {
     uint32_t n_blocks;       /* of the KV cache */
     uint32_t n_states;       /* sets of recurrent states */
     enum dtype ktype, vtype; /* of the cache: F32 F16 BF16 Q8_0 Q4_0, each by itself */
-    const char *isa; /* CPU: NULL = best; a name of CPU_ISAS to force one (tests) */
+    const char *isa;         /* CPU: NULL = best; a name of CPU_ISAS to force one (tests) */
 };
 
 struct dev_weight {   /* parallel to plan.tensors */
-    const void *data; /* in the mapping, at the file's alignment (at least 1, mostly 32); of a slice,
-                         its first row. NULL when the matrices lie apart: */
+    const void *data; /* in the mapping, at the file's alignment (at least 1, mostly 32); of a
+                         slice, its first row. NULL when the matrices lie apart: */
     const void *const *parts; /* [n_parts] one pointer a matrix (expert, head); NULL: adjacent */
 };
 
@@ -85,8 +86,8 @@ struct backend {
     const float *(*result)(struct dev *d, uint32_t i);
     /* Copies the first n positions of a block, all layers (copy on write of a shared prefix). */
     void (*kv_copy)(struct dev *d, uint32_t from, uint32_t to, uint32_t n);
-    /* A register between two ops, [rows][columns of the step that wrote it], readable until the next
-     * op; NULL: this device does not show them. */
+    /* A register between two ops, [rows][columns of the step that wrote it], readable until the
+     * next op; NULL: this device does not show them. */
     const float *(*reg)(struct dev *d, enum plan_reg r);
     /* What is in use, for people: "avx512-vnni, 2 threads". Borrowed until close(). */
     const char *(*describe)(const struct dev *d);
