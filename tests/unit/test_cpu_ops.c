@@ -984,7 +984,7 @@ static void test_open(void)
 
 int main(void)
 {
-    static const enum op elements[] = {OP_ADD, OP_MUL, OP_SCALE, OP_SOFTCAP, OP_CLAMP};
+    static const enum op elements[] = {OP_ADD, OP_MUL, OP_SCALE, OP_SOFTCAP, OP_CLAMP, OP_TOPGAUSS};
     n_isas = (int)mat_best_isa() + 1;
     for (int i = 0; i < n_isas; i++)
         isas[i] = mat_isa_name((enum mat_isa)i);
