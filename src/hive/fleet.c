@@ -47,6 +47,7 @@ struct slot {              /* the private half of a worker */
     char fail_text[ERR_TEXT_MAX];
     /* what it was asked with, to start it again after making room */
     char arg_text[10][32];
+    char lora_text[STORE_PATH_MAX]; /* --lora=FILE[=SCALE],...; empty: none */
     int n_args;
 };
 
@@ -364,6 +365,7 @@ static void spawn(struct slot *s)
         add_arg(args, &n, f->conf.worker_args[i]);
     for (int i = 0; i < s->n_args; i++)
         add_arg(args, &n, s->arg_text[i]);
+    if (s->lora_text[0]) add_arg(args, &n, s->lora_text);
     uv_pipe_init(f->conf.loop, &s->out, 0);
     s->out.data = s->process.data = s;
     io[1].flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE;
@@ -417,6 +419,9 @@ static void read_extras(struct slot *s, const struct json *v)
             continue;
         s->n_args++;
     }
+    str lora = json_str(json_get(v, "lora"), S(""));
+    if (lora.n && lora.n < sizeof s->lora_text - 8)
+        snprintf(s->lora_text, sizeof s->lora_text, "--lora=%.*s", STR(lora));
 }
 
 static struct slot *slot_new(struct fleet *f, const char *name, const char *path,

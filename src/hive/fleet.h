@@ -45,7 +45,7 @@ void fleet_close(struct fleet *f, void (*done)(void *owner), void *owner);
 
 /* The worker for the file at `path`, known as `name`. `then` is called exactly once, perhaps before
  * fleet_want returns; w is NULL on failure. `extra` (may be NULL) are options of a new worker as
- * JSON: ctx, slots, threads, batch, kv_type, kv_type_k, kv_type_v, backend, kv_budget. */
+ * JSON: ctx, slots, threads, batch, kv_type, kv_type_k, kv_type_v, backend, kv_budget, lora. */
 typedef void fleet_then(struct fleet_worker *w, enum err code, const char *text, void *owner);
 void fleet_want(struct fleet *f, const char *name, const char *path, const struct json *extra,
                 fleet_then *then, void *owner);

@@ -281,6 +281,11 @@ static void h_want(struct http_req *r, void *owner)
         return;
     }
     model = json_str(json_get(body, "model"), S(""));
+    if (h->o.names_only && json_get(body, "lora")) {
+        http_error(r, ERR_ACCESS,
+                   "adapters are named by path, and only on a queen that listens on loopback");
+        return;
+    }
     if ((h->o.names_only ? store_find : store_resolve)(&h->store, model, path, &e)) {
         http_error_info(r, &e);
         return;

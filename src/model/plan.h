@@ -52,8 +52,8 @@ enum plan_reg {
     REG_T6,
     REG_T7,
     REG_S,      /* kept from the first layer for later ones */
-    REG_L0,     /* what adapters compute on the way: lora.h */
-    REG_L1,
+    REG_L0,     /* what an adapter computes on the way (lora.h) */
+    REG_L1,     /* and its result */
     REG_O,      /* gathered rows */
     REG_LOGITS, /* results, one row per wanted output */
     REG_COUNT,
