@@ -334,9 +334,10 @@ void tok_split_begin(struct tok_work *w)
 
 void tok_split_replace(struct tok_work *w, const struct tok_split *sp, str s, str to, buf *out)
 {
+    if (!s.n) return;
     tok_split_begin(w);
     for (size_t i = 0, done = 0, from, end; !w->failed;) {
-        bool good = i <= s.n && s.n && find(w, sp, s, i, &from, &end);
+        bool good = i <= s.n && find(w, sp, s, i, &from, &end);
         if (!good) from = end = s.n;
         buf_put(out, s.p + done, from - done);
         if (!good) return;

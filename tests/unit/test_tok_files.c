@@ -2,6 +2,7 @@
  * its files, small ones built here, hostile ones, and, where the shared data is, the real ones.
  */
 #include <ftw.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tok_ids.h"
@@ -371,6 +372,43 @@ static void slow_pattern(void)
     arena_fini(&a);
 }
 
+/* Long texts of one kind through patterns and normal forms: linear, so soon. */
+static void long_texts(void)
+{
+    static const char *const units[] = {
+        "a", " ", "1", "\n", "\xCC\x81\xCC\xA3", "\xEA\xB0\x80", "word ", "\xFF", "\xEF\xB7\xBA"};
+    struct arena a;
+    struct tok *t = NULL;
+    arena_init(&a, (size_t)64 << 20);
+    const char *json = BPE(",'normalizer':{'type':'Sequence','normalizers':[{'type':'NFKC'},"
+                           "{'type':'BertNormalizer'},{'type':'Replace','pattern':{'Regex':"
+                           "' {2,}'},'content':' '}]},'pre_tokenizer':{'type':'Sequence',"
+                           "'pretokenizers':[{'type':'Split','pattern':{'Regex':'[a-z]+|\\\\s+(?!"
+                           "\\\\S)|\\\\s'},'behavior':'Isolated'}," BYTES_STEP "]}");
+    if (ok(open_json(&t, &a, json, (str){NULL, 0}) == ERR_OK, "patterns and normal forms"))
+        for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+            struct timespec from, to;
+            int32_t *ids;
+            size_t n;
+            buf b;
+            buf_init(&b, 1 << 20);
+            while (b.n < (size_t)128 << 10)
+                buf_c(&b, units[i]);
+            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+            enum err rc = tok_encode(t, &scratch, buf_view(&b), 0, &ids, &n, &err);
+            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+            double s =
+                (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+            ok(rc == ERR_OK && s < 8, "128 KiB of one unit, case %zu", i);
+            buf_fini(&b);
+        }
+    else
+        printf("# %s\n", err.text);
+    tok_close(t);
+    arena_fini(&a);
+    arena_clear(&scratch);
+}
+
 /* ---- tokenizer.model ---- */
 
 static void put_piece(buf *b, const char *text, float score, uint8_t type)
@@ -525,6 +563,7 @@ int main(void)
     refused();
     nested();
     slow_pattern();
+    long_texts();
     models();
     ranks();
     folders();
