@@ -14,14 +14,11 @@
 
 #include "base/limits.h"
 #include "base/os.h"
+#include "model/memory.h"
 #include "model/quant.h"
 #include "model/source.h"
 
-#define DEFAULT_CTX       4096
-#define DEFAULT_SLOTS     16
-#define DEFAULT_BATCH     512
-#define DEFAULT_KV_BUDGET GIB(2)
-#define SMALLEST_CTX      256 /* that is offered when memory is short */
+_Static_assert(MEMORY_BLOCK == KV_BLOCK, "one size of blocks");
 
 /* ---- configuration ---- */
 
@@ -32,6 +29,27 @@ static enum err check_range(const char *what, uint64_t value, uint64_t most, str
                     (unsigned long long)value, (unsigned long long)most);
 }
 
+static struct memory_conf memory_conf_of(const struct engine_conf *c)
+{
+    return (struct memory_conf){.n_ctx = c->n_ctx,
+                                .n_slots = c->n_slots,
+                                .max_batch = c->max_batch,
+                                .max_out = c->max_out,
+                                .kv_budget = c->kv_budget,
+                                .ktype = c->ktype,
+                                .vtype = c->vtype,
+                                .n_threads = c->n_threads,
+                                .all_rows = c->want != ENGINE_LOGITS};
+}
+
+static void take_sizes(struct engine_conf *c, const struct memory_conf *m)
+{
+    c->n_ctx = m->n_ctx;
+    c->n_slots = m->n_slots;
+    c->max_batch = m->max_batch;
+    c->max_out = m->max_out;
+}
+
 /* Fills in the defaults, which need the model, and checks what was given. */
 static enum err settle_conf(struct load *l, const struct engine_conf *conf, struct err_info *e)
 {
@@ -39,68 +57,20 @@ static enum err settle_conf(struct load *l, const struct engine_conf *conf, stru
     enum err err;
     *c = *conf;
     if (!c->n_threads) c->n_threads = (uint32_t)os_cpu_count();
-    if (!c->n_ctx) c->n_ctx = l->meta.n_ctx_train < DEFAULT_CTX ? l->meta.n_ctx_train : DEFAULT_CTX;
-    if (!c->n_slots) c->n_slots = DEFAULT_SLOTS;
-    if (!c->max_batch) c->max_batch = DEFAULT_BATCH;
+    struct memory_conf sizes = memory_conf_of(c);
+    memory_defaults(&sizes, &l->meta);
+    take_sizes(c, &sizes);
     if ((err = check_range("the number of threads", c->n_threads, LIMIT_THREADS, e)) ||
         (err = check_range("the context", c->n_ctx, LIMIT_MODEL_CONTEXT, e)) ||
         (err = check_range("the number of slots", c->n_slots, LIMIT_SLOTS, e)) ||
         (err = check_range("the batch", c->max_batch, LIMIT_BATCH, e)))
         return err;
-    /* Every decoding slot has its row and its logits in every step. */
-    if (c->max_batch < c->n_slots) c->max_batch = c->n_slots;
     if (c->want == ENGINE_AUTO || c->want == ENGINE_VECTORS) {
         enum plan_want want = plan_want_of(&l->meta);
         bool text = want == PLAN_LOGITS && c->want == ENGINE_AUTO;
         c->want = text ? ENGINE_LOGITS : want == PLAN_RANK ? ENGINE_SCORES : ENGINE_HIDDEN;
     }
     return ERR_OK;
-}
-
-/* The positions that the model has learned; 0: it has learned none. */
-static uint32_t learned_positions(const struct plan *p)
-{
-    uint64_t least = UINT32_MAX;
-    for (uint32_t i = 0; i < p->n_steps; i++) {
-        const struct plan_step *s = &p->steps[i];
-        if (s->op == OP_ROWADD && s->u.rowadd.by_pos && p->tensors[s->w].rows < least)
-            least = p->tensors[s->w].rows;
-    }
-    return least < UINT32_MAX ? (uint32_t)least : 0;
-}
-
-/* What the plan says about sizes that nobody asked for, or that were asked for in vain. */
-static void settle_sizes(struct load *l, const struct engine_conf *asked)
-{
-    struct engine_conf *c = &l->conf;
-    uint32_t learned = learned_positions(&l->plan);
-    /* Also where more was asked for: that may have been meant for all models. A longer prompt is
-     * refused with the number. */
-    if (learned && c->n_ctx > learned) c->n_ctx = learned;
-    /* A text that goes into one batch should fit. */
-    if (l->plan.whole && !asked->max_batch && c->max_batch < c->n_ctx)
-        c->max_batch = c->n_ctx < LIMIT_BATCH ? c->n_ctx : LIMIT_BATCH;
-    if (l->plan.whole || c->want != ENGINE_LOGITS) c->max_out = c->max_batch;
-    if (c->max_out < c->n_slots) c->max_out = c->n_slots;
-    if (c->max_out > c->max_batch) c->max_out = c->max_batch;
-}
-
-static uint64_t kv_bytes_of(const struct load *l, const struct engine_conf *c, uint64_t n_blocks)
-{
-    return plan_kv_bytes_per_pos(&l->plan, c->ktype, c->vtype) * KV_BLOCK * n_blocks;
-}
-
-/* Blocks of the KV cache: what the budget buys, at least one sequence. A model without attention
- * has blocks as well, of no bytes: they count positions. */
-static uint32_t block_count(const struct load *l, const struct engine_conf *c)
-{
-    uint64_t one = ((uint64_t)c->n_ctx + KV_BLOCK - 1) / KV_BLOCK, all = one * c->n_slots;
-    uint64_t bytes = kv_bytes_of(l, c, 1);
-    uint64_t budget = c->kv_budget ? c->kv_budget : DEFAULT_KV_BUDGET;
-    uint64_t n = bytes ? budget / bytes : all;
-    if (!c->kv_budget && n > all) n = all;
-    if (n < one) n = one;
-    return n < UINT32_MAX / KV_BLOCK ? (uint32_t)n : UINT32_MAX / KV_BLOCK;
 }
 
 static struct dev_conf device_conf(const struct load *l, const struct engine_conf *c,
@@ -271,10 +241,11 @@ struct need {
 
 static struct need needs(const struct load *l, const struct engine_conf *c, load_extra_fn *extra)
 {
-    struct need n = {.n_blocks = block_count(l, c)};
+    struct memory_conf sizes = memory_conf_of(c);
+    struct need n = {.n_blocks = memory_blocks(&l->plan, &sizes)};
     struct dev_conf d = device_conf(l, c, n.n_blocks);
     uint64_t dev = c->backend->bytes(&l->plan, &d);
-    n.kv = kv_bytes_of(l, c, n.n_blocks);
+    n.kv = memory_kv(&l->plan, &sizes, n.n_blocks);
     n.compute = (dev > n.kv ? dev - n.kv : 0) + extra(c, n.n_blocks, l->plan.width[l->plan.out]);
     /* Copies are in memory already and no longer among what is available. */
     /* Copies of weights are in memory already. */
@@ -294,7 +265,7 @@ static bool smaller(const struct load *l, load_extra_fn *extra, uint64_t avail,
         if (needs(l, c, extra).total <= avail) return true;
         if (c->n_slots > 1)
             c->n_slots /= 2;
-        else if (c->n_ctx / 2 >= SMALLEST_CTX)
+        else if (c->n_ctx / 2 >= MEMORY_SMALLEST_CTX)
             c->n_ctx /= 2;
         else
             return false;
@@ -355,7 +326,9 @@ static enum err read_parts(struct load *l, const struct engine_conf *conf, struc
         (err = open_loras(l, conf, e)) ||
         (err = plan_fuse(&l->plan, &l->arena, conf->backend->has, e)))
         return err;
-    settle_sizes(l, conf);
+    struct memory_conf sizes = memory_conf_of(&l->conf);
+    memory_settle(&sizes, &l->plan, conf->max_batch != 0);
+    take_sizes(&l->conf, &sizes);
     if ((err = check_kernels(l, e)) || (err = check_kv(l, e)) || (err = bind(l, e))) return err;
     if ((err = tok_open(&l->tok, &l->gguf, e))) {
         l->tok = NULL;

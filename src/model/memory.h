@@ -1,0 +1,54 @@
+/* memory: what a model needs at a context, a number of sequences and a type of KV cache.
+ *
+ * Pure arithmetic over a plan. The sizes of a configuration and the KV cache are the loader's own
+ * (engine/load.c asks here), so they are exact. What a CPU worker takes beyond weights and cache is
+ * counted by the same rules as in compute/cpu and engine, without their tables' padding and small
+ * structures: it is within 5 % or 2 MiB of what the worker allocates, whichever is more.
+ */
+#ifndef MODEL_MEMORY_H
+#define MODEL_MEMORY_H
+
+#include "model/plan.h"
+
+#define MEMORY_BLOCK        32 /* positions that the KV cache is handed out by; KV_BLOCK of a back end */
+#define MEMORY_SMALLEST_CTX 256 /* that is offered when memory is short */
+
+/* Zero: not asked for. */
+struct memory_conf {
+    uint32_t n_ctx;   /* positions of one sequence; default: the model's, at most 4096 */
+    uint32_t n_slots; /* sequences at once; default 16 */
+    uint32_t
+        max_batch;    /* tokens of one step; default 512, a whole text where it must be one batch */
+    uint32_t max_out; /* rows of results of one step */
+    uint64_t kv_budget; /* bytes; default: all slots, at most 2 GiB, at least one sequence */
+    enum dtype ktype, vtype;
+    uint32_t n_threads;
+    bool all_rows; /* results of all tokens are wanted, not only of the last ones */
+};
+
+/* Bytes. */
+struct memory_need {
+    uint64_t weights, kv, compute; /* compute: registers, states, scratch, the engine's own */
+    uint64_t total;
+    uint32_t n_blocks; /* of the cache */
+};
+
+/* Fills in what needs no plan: context, slots, batch. */
+void memory_defaults(struct memory_conf *c, const struct meta *m);
+/* What the plan says about sizes that nobody asked for, or that were asked for in vain;
+ * `batch_asked`: max_batch is not a default. */
+void memory_settle(struct memory_conf *c, const struct plan *p, bool batch_asked);
+/* Blocks of the KV cache, at least one sequence. A model without attention has blocks of no bytes:
+ * they count positions. */
+uint32_t memory_blocks(const struct plan *p, const struct memory_conf *c);
+uint64_t memory_kv(const struct plan *p, const struct memory_conf *c, uint64_t n_blocks);
+/* The bytes of all tensors that the plan names, each once; bytes(owner, file index). */
+uint64_t memory_weights(const struct plan *p, uint64_t (*bytes)(const void *owner, uint32_t file),
+                        const void *owner);
+/* The whole, for a settled configuration and a plan that is fused as the worker fuses it. */
+struct memory_need memory_need(const struct plan *p, const struct memory_conf *c, uint64_t weights);
+/* The largest smaller configuration that fits into `bytes`: fewer slots first, then a shorter
+ * context. False: none does. */
+bool memory_shrink(const struct plan *p, struct memory_conf *c, uint64_t weights, uint64_t bytes);
+
+#endif
