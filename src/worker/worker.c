@@ -66,6 +66,7 @@ static enum err read_loras(const struct opt_list *list, struct engine_conf *out,
 enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_conf *c,
                             struct engine_conf *out, struct err_info *e)
 {
+    const char *both;
     const struct backend *be = kind->backends[0];
 
     if (c->backend) {
@@ -77,6 +78,7 @@ enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_
             return ERR_FAIL(e, UNSUPPORTED, "%s has no back end '%s'; see --capabilities",
                             kind->name, c->backend);
     }
+    both = c->kv_type ? c->kv_type : "f16";
     *out = (struct engine_conf){
         .backend = be,
         .n_threads = (uint32_t)c->threads,
@@ -84,8 +86,8 @@ enum err worker_conf_engine(const struct worker_kind *kind, const struct worker_
         .n_slots = (uint32_t)c->slots,
         .max_batch = (uint32_t)c->batch,
         .kv_budget = (uint64_t)c->kv_budget,
-        .ktype = dtype_from_name(str_c(c->ktype ? c->ktype : c->kv_type)),
-        .vtype = dtype_from_name(str_c(c->vtype ? c->vtype : c->kv_type)),
+        .ktype = dtype_from_name(str_c(c->ktype ? c->ktype : both)),
+        .vtype = dtype_from_name(str_c(c->vtype ? c->vtype : both)),
         .isa = c->isa,
         .quantize = c->quantize,
     };

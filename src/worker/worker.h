@@ -64,13 +64,13 @@ struct worker_conf {
          OPT_ENUM,                                                                                 \
          offsetof(T, member.kv_type),                                                              \
          "TYPE",                                                                                   \
-         "f16",                                                                                    \
+         NULL,                                                                                     \
          DTYPE_KV_NAMES,                                                                           \
          0,                                                                                        \
          0,                                                                                        \
          "RBEE_KV_TYPE",                                                                           \
          NULL,                                                                                     \
-         "element type of the KV cache"},                                                          \
+         "element type of the KV cache; f16 unless said, f32 for eval"},                           \
         {"kv-type-k",                                                                              \
          0,                                                                                        \
          OPT_ENUM,                                                                                 \

@@ -161,47 +161,60 @@ static enum err run_perplexity(struct engine *en, struct sink *s, bool json, str
     return ERR_OK;
 }
 
-/* What the engine is to be opened for, and where its rows go; NULL: nowhere. */
-static enum err choose(const struct eval_opts *o, enum engine_want *want, const char **out,
-                       struct err_info *e)
+/* One of the outputs asked for, from an engine opened for it; without a path, the perplexity. */
+static enum err run_one(struct eval_opts *o, struct engine_conf conf, const char *out,
+                        const struct sink *ids, struct err_info *e)
 {
-    if (!!o->logits + !!o->embeddings + !!o->pooled > 1)
-        return ERR_FAIL(e, INVALID, "one of --logits, --embeddings and --pooled at a time");
-    *out = o->logits ? o->logits : o->embeddings ? o->embeddings : o->pooled;
-    *want = o->embeddings ? ENGINE_HIDDEN : o->pooled ? ENGINE_VECTORS : ENGINE_LOGITS;
-    return ERR_OK;
+    struct engine *en;
+    struct sink s = *ids;
+    enum err code;
+
+    /* Rows are asked for the whole sequence at once; a perplexity goes window by window. */
+    if (out && conf.n_ctx == 0) conf.n_ctx = s.n;
+    if (out && conf.max_batch == 0 && s.n > 512)
+        conf.max_batch = s.n < LIMIT_BATCH ? s.n : LIMIT_BATCH;
+    if ((code = worker_vet(o->model, &o->conf, &conf, false, e)) ||
+        (code = engine_open(&en, o->model, &conf, e)))
+        return code;
+    s.width = engine_width(en);
+    code = out ? run_rows(en, out, conf.want == ENGINE_VECTORS, &s, e)
+               : run_perplexity(en, &s, o->json, e);
+    engine_close(en);
+    return code;
 }
 
 static enum err run(const struct worker_kind *kind, struct eval_opts *o, struct err_info *e)
 {
+    const struct {
+        const char *path;
+        enum engine_want want;
+    } outs[] = {
+        {o->logits, ENGINE_LOGITS}, {o->embeddings, ENGINE_HIDDEN}, {o->pooled, ENGINE_VECTORS}};
     struct engine_conf conf;
-    struct engine *en;
     struct sink s = {0};
-    const char *out = NULL;
     char *text = NULL;
     int32_t *ids = NULL;
+    bool any = false;
     size_t n;
     enum err code;
 
-    if ((code = worker_conf_engine(kind, &o->conf, &conf, e)) ||
-        (code = choose(o, &conf.want, &out, e)))
-        return code;
+    if (!o->conf.kv_type) o->conf.kv_type = "f32"; /* a measure, not a compromise */
+    if ((code = worker_conf_engine(kind, &o->conf, &conf, e))) return code;
     if ((code = map_read_file(o->tokens, LIMIT_TEXT_FILE, &text, &n, e))) return code;
     code = parse_ids((str){text, n}, o->tokens, &ids, &s.n, e);
     mem_free(text);
     if (code) return code;
+    s.ids = ids;
     conf.n_slots = 1;
-    /* Rows are asked for the whole sequence at once; a perplexity goes window by window. */
-    if (out && conf.n_ctx == 0) conf.n_ctx = s.n;
     if (conf.max_out == 0) conf.max_out = 64;
-    if (!(code = worker_vet(o->model, &o->conf, &conf, false, e)) &&
-        !(code = engine_open(&en, o->model, &conf, e))) {
-        s.ids = ids;
-        s.width = engine_width(en);
-        code =
-            out ? run_rows(en, out, o->pooled != NULL, &s, e) : run_perplexity(en, &s, o->json, e);
-        engine_close(en);
+    for (size_t i = 0; i < sizeof outs / sizeof *outs && !code; i++) {
+        if (!outs[i].path) continue;
+        any = true;
+        conf.want = outs[i].want;
+        code = run_one(o, conf, outs[i].path, &s, e);
     }
+    conf.want = ENGINE_LOGITS;
+    if (!any) code = run_one(o, conf, NULL, &s, e);
     mem_free(ids);
     return code;
 }
