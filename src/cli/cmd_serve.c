@@ -15,12 +15,13 @@
 #include "base/os.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
+#include "model/dtype.h"
 #include "store/store.h"
 
 struct serve_opts {
     struct ask_opts ask;
     struct opt_list models;
-    const char *question, *ctx, *slots, *threads;
+    const char *question, *ctx, *slots, *threads, *kv_type;
 };
 
 static struct opt rows[ASK_ROWS_MAX];
@@ -34,6 +35,8 @@ static const struct opt own[] = {
      "sequences decoded together by one worker"},
     {"threads", 't', OPT_STR, offsetof(struct serve_opts, threads), "N", NULL, NULL, 0, 0, NULL,
      NULL, "kernel threads of one worker"},
+    {"kv-type", 0, OPT_ENUM, offsetof(struct serve_opts, kv_type), "TYPE", NULL, DTYPE_KV_NAMES, 0,
+     0, NULL, NULL, "element type of the KV cache"},
     {0},
 };
 
@@ -69,6 +72,7 @@ static pid_t start_queen(const struct serve_opts *o, int *out_fd, struct err_inf
                 {"--ctx", o->ctx},
                 {"--slots", o->slots},
                 {"--threads", o->threads},
+                {"--kv-type", o->kv_type},
                 {"--keep-alive", o->ask.keep_alive}};
 
     if (!os_exe_dir(dir, sizeof dir)) {
