@@ -253,7 +253,7 @@ void tok_piece(const struct tok *t, int32_t id, bool special, buf *out)
     case TOK_NORMAL:
     case TOK_UNUSED: break;
     }
-    if (t->algo == TOK_RWKV)
+    if (t->algo == TOK_RWKV || t->backwards)
         buf_str(out, s);
     else if (t->algo == TOK_BPE && !t->raw)
         piece_bpe(s, out);
@@ -367,11 +367,11 @@ bool tok_strips_first_space(const struct tok *t)
 }
 
 /* By algorithm, as GGUF files call them. */
-static const char *const model_names[] = {"llama", "gpt2", "bert", "t5", "rwkv"};
+static const char *const model_names[] = {"llama", "gpt2", "bert", "t5", "rwkv", "plamo2"};
 
 const char *tok_model_name(const struct tok *t)
 {
-    return model_names[t->algo];
+    return model_names[t->backwards ? TOK_RWKV + 1 : t->algo];
 }
 
 const char *const *tok_model_names(size_t *n)

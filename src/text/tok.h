@@ -75,6 +75,6 @@ bool tok_is_end(const struct tok *t, int32_t id);
 int32_t tok_find(const struct tok *t, str text);
 bool tok_strips_first_space(const struct tok *t);
 const char *const *tok_model_names(size_t *n);   /* of all kinds */
-const char *tok_model_name(const struct tok *t); /* "llama", "gpt2", "bert", "t5", "rwkv" */
+const char *tok_model_name(const struct tok *t); /* as GGUF has it: "llama", "gpt2" */
 
 #endif

@@ -182,6 +182,7 @@ static void copy(struct tok *t, const struct tok_spec *s)
         if (known(t, s->tail[i])) t->tail[t->n_tail++] = s->tail[i];
     t->add_space = s->add_space;
     t->strips_space = s->strips_space;
+    t->backwards = s->backwards;
     t->user_joins = s->user_joins;
     t->byte_fallback = s->byte_fallback;
     t->fuse_unk = s->fuse_unk;

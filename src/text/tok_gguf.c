@@ -22,7 +22,7 @@ static const struct {
     {"llama", TOK_SPM, 1, 2, 0, -1},      {"gpt2", TOK_BPE, -1, -1, -1, -1},
     {"gemma4", TOK_BPE, -1, -1, -1, -1},  {"whitespace", TOK_BPE, -1, -1, -1, -1},
     {"bert", TOK_WPM, 101, -1, 100, 102}, {"t5", TOK_UGM, -1, 1, 2, -1},
-    {"rwkv", TOK_RWKV, -1, -1, -1, -1},
+    {"rwkv", TOK_RWKV, -1, -1, -1, -1},   {"plamo2", TOK_UGM, 1, 2, 0, -1},
 };
 
 static enum err read_tokens(struct tok_spec *s, struct arena *a, const struct gguf *g,
@@ -79,7 +79,7 @@ static enum err read_around(struct tok_spec *s, const struct gguf *g, int32_t se
                             struct err_info *e)
 {
     bool bos = s->algo == TOK_SPM || s->algo == TOK_WPM || (s->algo == TOK_BPE && s->pre.add_bos);
-    bool eos = s->algo == TOK_UGM;
+    bool eos = s->algo == TOK_UGM && !s->backwards;
     enum err rc = gguf_get_bool(g, PREFIX "add_bos_token", &bos, e);
     if (rc == ERR_OK) rc = gguf_get_bool(g, PREFIX "add_eos_token", &eos, e);
     if (s->algo == TOK_WPM) bos = eos = true; /* the marks of a sequence, whatever the file says */
@@ -224,6 +224,10 @@ static enum err open_ugm(struct tok_spec *s, struct arena *a, const struct gguf 
 {
     bool prefix = false, merge = false;
     enum err rc = read_scores(s, a, g, e);
+    if (s->backwards) {
+        s->byte_fallback = true;
+        return rc;
+    }
     if (rc == ERR_OK) rc = gguf_get_bool(g, PREFIX "add_space_prefix", &prefix, e);
     if (rc == ERR_OK) rc = gguf_get_bool(g, PREFIX "remove_extra_whitespaces", &merge, e);
     if (rc != ERR_OK) return rc;
@@ -256,6 +260,7 @@ enum err tok_spec_from_gguf(struct tok_spec *s, struct arena *a, const struct gg
         return ERR_FAIL(e, UNSUPPORTED, "unknown tokenizer \"%.*s\" (" PREFIX "model)",
                         (int)(model.n < 64 ? model.n : 64), model.p);
     s->algo = models[i].algo;
+    s->backwards = str_eq(model, S("plamo2"));
     rc = read_tokens(s, a, g, e);
     if (rc != ERR_OK) return rc;
     switch (s->algo) {

@@ -122,6 +122,7 @@ struct tok {
     bool add_space;    /* SPM: a space before the text */
     bool strips_space; /* decoding takes it off */
     bool word_bounds;  /* no token goes on past the space that ends a word */
+    bool backwards;    /* UGM as PLaMo has it */
     bool user_joins;   /* user-defined tokens do not interrupt the text around them */
     bool byte_fallback, fuse_unk;
     bool fuse_text;       /* unknown ones are joined across words */

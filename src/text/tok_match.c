@@ -8,11 +8,13 @@
  * Invariant: at one place at most TOK_MATCH_LEN_MAX steps are made, so a word of n bytes costs
  * O(n).
  *
- * Sources: huggingface/transformers (BERT), google/sentencepiece (Unigram), BlinkDL/ChatRWKV.
+ * Sources: huggingface/transformers (BERT), google/sentencepiece (Unigram), BlinkDL/ChatRWKV,
+ * ggml-org/llama.cpp (PLaMo).
  */
 #include "text/tok_int.h"
 
 #include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -208,12 +210,72 @@ static void go_over(struct tok_work *w, const char *p, size_t len)
     }
 }
 
+/* ---- Unigram as PLaMo has it ---- */
+
+#define PLAMO_UNKNOWN 1e7 /* what a character costs that is no token: -1000 */
+#define PLAMO_WORST   2e7 /* tokens that cost more do not count */
+
+static double plamo_cost(const struct tok *t, int32_t id)
+{
+    return t->score ? -round((double)t->score[id] * 1e4) : 0;
+}
+
+/* From the end to the beginning: the cheapest way from each place on, of equal ones that with the
+ * longer token. Costs are whole numbers, so sums are exact. */
+static void go_back(struct tok_work *w, const char *p, size_t len)
+{
+    const struct tok *t = w->t;
+    struct tok_best *best = w->best;
+    for (size_t i = 0; i <= len; i++)
+        best[i] = (struct tok_best){DBL_MAX, 0, -1};
+    for (size_t i = 0; i < len;) { /* where characters begin, and where each ends */
+        size_t from = i;
+        utf8_next((str){p, len}, &i);
+        best[from].from = (uint32_t)i;
+    }
+    best[len].score = 0;
+    for (size_t at = len; at-- > 0;) {
+        if (!best[at].from) continue;
+        best[at].score = best[best[at].from].score + PLAMO_UNKNOWN;
+        uint32_t node = 0;
+        for (size_t i = at; i < len;) {
+            node = tok_trie_step(&t->trie, node, (uint8_t)p[i]);
+            if (!node) break;
+            i++;
+            int32_t id = t->trie.node[node].id;
+            double cost = id < 0 ? DBL_MAX : plamo_cost(t, id);
+            if (id < 0 || cost >= PLAMO_WORST || best[i].score + cost > best[at].score) continue;
+            best[at] = (struct tok_best){best[i].score + cost, (uint32_t)i, id};
+        }
+    }
+}
+
+static void match_plamo(struct tok_work *w, size_t at, size_t len)
+{
+    if (at == 0 && len >= 3 && memcmp(w->base, "\xEF\xBB\xBF", 3) == 0) { /* a byte order mark */
+        at += 3;
+        len -= 3;
+    }
+    go_back(w, w->base + at, len);
+    for (size_t i = 0, to; i < len && !w->failed; i = to) {
+        to = w->best[i].from;
+        if (w->best[i].id >= 0)
+            tok_emit(w, w->best[i].id);
+        else
+            tok_emit_bytes(w, (str){w->base + at + i, to - i});
+    }
+}
+
 void tok_match_ugm(struct tok_work *w, size_t at, size_t len)
 {
     void *p = w->best;
     bool room = tok_work_grow(w, &p, &w->best_cap, len + 1, sizeof *w->best);
     w->best = p;
     if (!room) return;
+    if (w->t->backwards) {
+        match_plamo(w, at, len);
+        return;
+    }
     go_over(w, w->base + at, len);
     /* Turned around: from[] now says where the token that begins here ends. */
     struct tok_best *best = w->best;

@@ -119,11 +119,12 @@ struct tok_spec {
     int32_t bos, eos, unk;                              /* -1: none */
     int32_t head[TOK_AROUND_MAX], tail[TOK_AROUND_MAX]; /* put around a text */
     uint32_t n_head, n_tail;
-    bool add_space;            /* SPM without norm: a space before each stretch of text */
-    bool strips_space;         /* decoding takes the first space off */
-    bool user_joins;           /* a user-defined token in a text does not begin it anew */
-    bool byte_fallback;        /* what is no token becomes <0xHH> tokens */
-    bool fuse_unk;             /* several unknown characters in a row are one unknown token */
+    bool add_space;     /* SPM without norm: a space before each stretch of text */
+    bool strips_space;  /* decoding takes the first space off */
+    bool backwards;     /* UGM as PLaMo has it: whole numbers, from the end, spaces as they are */
+    bool user_joins;    /* a user-defined token in a text does not begin it anew */
+    bool byte_fallback; /* what is no token becomes <0xHH> tokens */
+    bool fuse_unk;      /* several unknown characters in a row are one unknown token */
     str word_start, word_next; /* WPM: how a piece is spelled at the start of a word and within */
     uint32_t word_max;         /* WPM: longer words (in characters) are unknown; 0: no limit */
 };

@@ -19,7 +19,7 @@ static const char *const pres[] = {
     /* after SPM and the wild ones */
     "jais-2", "spark2_5", "youtu", "chameleon", "superbpe", "tiny_aya", "afmoe", "exaone-moe"};
 #define PRES (sizeof pres / sizeof pres[0])
-enum { SPM = 16, WILD = 17, MORE = 18, WILD_MORE = MORE + PRES - SPM, CHOICES = WILD_MORE + 4 };
+enum { SPM = 16, WILD = 17, MORE = 18, WILD_MORE = MORE + PRES - SPM, CHOICES = WILD_MORE + 5 };
 
 static struct vocab fixed[PRES + 2]; /* one for each choice but the wild ones */
 
@@ -106,7 +106,7 @@ static void use(const struct tok *t, str text, unsigned flags, bool faithful)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2 || size > 4096) return 0;
-    static const char *const models[] = {"bert", "t5", "rwkv", "gemma4"};
+    static const char *const models[] = {"bert", "t5", "rwkv", "gemma4", "plamo2"};
     unsigned which = data[0] % CHOICES, flags = data[1];
     str text = {(const char *)data + 2, size - 2};
     if (which != WILD && which < WILD_MORE) {

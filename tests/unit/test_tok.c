@@ -447,6 +447,46 @@ static void small_rwkv(void)
     vocab_fini(&v);
 }
 
+static void small_plamo(void)
+{
+    static const char *const words[] = {"<unk>", "<s>", "</s>", "a", "b", "ab", "bc", "c", " a"};
+    static const int32_t type[] = {2, 3, 3, 1, 1, 1, 1, 1, 1};
+    static const float score[] = {0, 0, 0, -1, -1, -1.5f, -1, -1.5f, -2};
+    struct vocab v;
+    str text[9 + 256];
+    int32_t types[9 + 256];
+    float scores[9 + 256];
+    static char bytes[256][8];
+    for (size_t i = 0; i < 9; i++) {
+        text[i] = str_c(words[i]);
+        types[i] = type[i];
+        scores[i] = score[i];
+    }
+    for (size_t i = 0; i < 256; i++) {
+        snprintf(bytes[i], sizeof bytes[i], "<0x%02X>", (unsigned)i);
+        text[9 + i] = str_c(bytes[i]);
+        types[9 + i] = 6;
+        scores[9 + i] = 0;
+    }
+    vocab_init(&v);
+    vocab_str(&v, "tokenizer.ggml.model", S("plamo2"));
+    vocab_strs(&v, "tokenizer.ggml.tokens", text, 265);
+    vocab_i32s(&v, "tokenizer.ggml.token_type", types, 265);
+    vocab_f32s(&v, "tokenizer.ggml.scores", scores, 265);
+    if (!ok(vocab_open(&v, &err) == ERR_OK, "a small PLaMo vocabulary opens")) return;
+    is_str(encode(v.tok, S("abc a"), 0), S("3 6 8"), "the cheapest way");
+    is_str(encode(v.tok,
+                  S("\xEF\xBB\xBF"
+                    "ab\xC3\xA9"),
+                  0),
+           S("5 204 178"), "bytes for the rest, no byte order mark");
+    is_str(encode(v.tok, S("bcc"), 0), S("6 7"), "from the end");
+    ok(round_trip(v.tok, S("abc a\xF0\x9F\x98\x80"), 0), "round trip");
+    is_str(str_c(tok_model_name(v.tok)), S("plamo2"), "model name");
+    class_runs(v.tok, "plamo2");
+    vocab_fini(&v);
+}
+
 /* A charsmap whose unit points outside of it, and one shorter than it says. */
 static void broken_charsmaps(void)
 {
@@ -906,6 +946,7 @@ int main(void)
     small_wpm();
     small_ugm();
     small_rwkv();
+    small_plamo();
     broken_charsmaps();
     hostile();
     threads();
