@@ -107,6 +107,17 @@ void embed_normalise(float *v, uint32_t n)
         v[c] = (float)((double)v[c] * by);
 }
 
+void embed_shares(float *labels, uint32_t n)
+{
+    double sum = 0, top = -INFINITY;
+    for (uint32_t i = 0; i < n; i++)
+        top = (double)labels[i] > top ? (double)labels[i] : top;
+    for (uint32_t i = 0; i < n; i++)
+        sum += exp((double)labels[i] - top);
+    for (uint32_t i = 0; i < n; i++)
+        labels[i] = (float)(exp((double)labels[i] - top) / sum);
+}
+
 double embed_score(const float *labels, uint32_t n)
 {
     double sum = 0;

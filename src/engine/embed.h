@@ -49,5 +49,7 @@ void embed_normalise(float *v, uint32_t n);
 /* What a classifier's labels say as one number from 0 to 1: the logistic function of the one label,
  * or the share of the first among several. */
 double embed_score(const float *labels, uint32_t n);
+/* Labels as shares of one (softmax), in place. */
+void embed_shares(float *labels, uint32_t n);
 
 #endif

@@ -18,6 +18,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/opt.h"
+#include "engine/embed.h"
 #include "store/store.h"
 #include "worker/worker.h"
 
@@ -121,6 +122,9 @@ static enum err pool(struct engine *en, struct sink *s, struct err_info *e)
     if (!vector) return ERR_FAIL(e, NOMEM, "no memory for a vector of %u values", n);
     code = engine_embed(en, s->ids, s->n, engine_pooling(en), vector, e);
     s->width = n;
+    /* Rerankers that generate choose between words ("yes", "no"): their labels are shares. */
+    if (!code && engine_want(en) == ENGINE_SCORES && engine_meta(en)->causal && n > 1)
+        embed_shares(vector, n);
     if (!code) on_row(0, vector, s);
     mem_free(vector);
     return code;

@@ -20,6 +20,7 @@
 #include "compute/cpu/mat.h"
 #include "compute/cpu/mat.h"
 #include "compute/ref/ref.h"
+#include "engine/embed.h"
 #include "model/gguf.h"
 #include "model/meta.h"
 #include "tap.h"
@@ -315,16 +316,6 @@ static bool same(const struct case_ *c, const float *got, const struct values *w
     return good;
 }
 
-/* The other engine gives the labels of rerankers that generate as shares of one. */
-static void shares(float *v, uint32_t n)
-{
-    double sum = 0;
-    for (uint32_t i = 0; i < n; i++)
-        sum += exp((double)v[i]);
-    for (uint32_t i = 0; i < n; i++)
-        v[i] = (float)(exp((double)v[i]) / sum);
-}
-
 static bool check_vectors(const struct case_ *c)
 {
     struct logits got = {0};
@@ -343,7 +334,7 @@ static bool check_vectors(const struct case_ *c)
         enum err err = engine_embed(en, c->ids, c->n_ids, engine_pooling(en), v, &e);
         if (err) printf("# %s: %s\n", c->path, e.text);
         if (!err && engine_want(en) == ENGINE_SCORES && engine_meta(en)->causal)
-            shares(v, engine_vector(en));
+            embed_shares(v, engine_vector(en)); /* as the other engine gives them */
         good = !err && same(c, v, &c->pooled, "pooled");
         mem_free(v);
     }
