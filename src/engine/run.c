@@ -16,6 +16,12 @@ void run_plan(const struct backend *be, struct dev *d, const struct plan *p, con
     be->end(d, b);
 }
 
+/* NULL for an operand that the step does not have. */
+static const float *seen(const struct backend *be, struct dev *d, enum plan_reg r)
+{
+    return r < REG_COUNT ? be->reg(d, r) : NULL;
+}
+
 void run_plan_watched(const struct backend *be, struct dev *d, const struct plan *p,
                       const struct batch *b, const struct run_watch *w)
 {
@@ -23,7 +29,7 @@ void run_plan_watched(const struct backend *be, struct dev *d, const struct plan
     be->begin(d, b);
     for (uint32_t i = 0; i < p->n_steps; i++) {
         const struct plan_step *s = &p->steps[i];
-        w->see(w->owner, s, be->reg(d, s->src), be->reg(d, s->src2), rows);
+        w->see(w->owner, s, seen(be, d, s->src), seen(be, d, s->src2), rows);
         be->op[s->op](d, s, b);
         if (s->op == OP_GATHER) rows = b->n_out;
     }
