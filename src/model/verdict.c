@@ -1,0 +1,588 @@
+/* verdict: the judge. See verdict.h for what a verdict means.
+ *
+ * A header is judged as the loader would load it: meta, plan, fusion, kernels, KV cache, tokenizer,
+ * memory, in that order, and the first no is the reason. A repository is judged by what can be said
+ * without its bytes: format, architecture, quantisation, shards, sizes.
+ *
+ * Speed: a token reads every weight that it uses and its share of the cache once (decode), and
+ * costs two operations for each weight (prefill); both against what the machine was measured at.
+ */
+#include "model/verdict.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/family.h"
+
+#define LINE_BYTES 400
+
+/* ---- lines ---- */
+
+__attribute__((format(printf, 3, 4))) static void say(struct verdict_lines *l, struct arena *a,
+                                                      const char *fmt, ...)
+{
+    char line[LINE_BYTES];
+    va_list ap;
+    if (l->n == VERDICT_LINES) return;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    str s = arena_str(a, str_c(line));
+    if (s.p) l->line[l->n++] = s;
+}
+
+#define REFUSE(v, a, ...) say(&(v)->reasons, (a), __VA_ARGS__)
+#define WARN(v, a, ...)   say(&(v)->warnings, (a), __VA_ARGS__)
+#define ADVISE(v, a, ...) say(&(v)->recommendations, (a), __VA_ARGS__)
+/* The arguments of a "%.*s" for a name out of a file: long ones are cut. */
+#define NAME(s) (int)((s).n > 80 ? 80 : (s).n), (s).p
+
+static double gib(uint64_t n)
+{
+    return (double)n / 0x1p30;
+}
+
+/* ---- what a model is judged with ---- */
+
+struct judge {
+    struct verdict *v;
+    struct arena *a;
+    const struct caps *c;
+    const struct verdict_device *d;
+    const struct verdict_ask *ask;
+    struct meta m;
+    struct plan p;
+};
+
+/* ---- kernels ---- */
+
+/* plan_fuse() asks a function without an owner. */
+static _Thread_local const struct caps *fusing;
+
+static bool fusing_has(enum op op, enum dtype w)
+{
+    return caps_has(fusing, op, w);
+}
+
+static bool step_runs(struct judge *j, const struct plan_step *s)
+{
+    const int w[3] = {s->w, s->w2, s->w3};
+    for (int i = 0; i < 3; i++) {
+        if (w[i] == PLAN_NO_TENSOR) continue;
+        const struct plan_tensor *t = &j->p.tensors[w[i]];
+        if (caps_has(j->c, s->op, t->dtype)) continue;
+        REFUSE(j->v, j->a, "%.*s has no kernel for %s with weights of type %s (tensor %.*s)",
+               NAME(j->c->id), plan_op_name(s->op), dtype_info(t->dtype)->name, NAME(t->name));
+        ADVISE(j->v, j->a, "choose another quantisation of this model");
+        return false;
+    }
+    if (j->c->op[s->op]) return true;
+    REFUSE(j->v, j->a, "%.*s has no kernel for %s, which this model needs", NAME(j->c->id),
+           plan_op_name(s->op));
+    return false;
+}
+
+static bool kernels(struct judge *j)
+{
+    for (uint32_t i = 0; i < j->p.n_steps; i++)
+        if (!step_runs(j, &j->p.steps[i])) return false;
+    return true;
+}
+
+/* A head's row must be a whole number of blocks of the type. */
+static bool cache_type(struct judge *j, enum dtype t, const char *of)
+{
+    if (!j->c->kv[t]) {
+        REFUSE(j->v, j->a, "%.*s has no KV cache of type %s", NAME(j->c->id), dtype_info(t)->name);
+        return false;
+    }
+    for (uint32_t i = 0; i < j->p.n_caches; i++) {
+        uint32_t dim = of[0] == 'k' ? j->p.caches[i].k_dim : j->p.caches[i].v_dim;
+        if (dim % dtype_info(t)->elems == 0) continue;
+        REFUSE(j->v, j->a,
+               "a KV cache of type %s keeps heads of a multiple of %u columns, and this model has "
+               "heads of %u",
+               dtype_info(t)->name, dtype_info(t)->elems, dim);
+        ADVISE(j->v, j->a, "choose a KV cache of type f16");
+        return false;
+    }
+    return true;
+}
+
+static bool tokenizer(struct judge *j)
+{
+    for (size_t i = 0; i < j->c->n_tokenizers; i++)
+        if (str_eq(j->c->tokenizers[i], j->m.tokenizer_model)) return true;
+    /* Not said; or in files of its own beside SafeTensors. */
+    if (!j->c->n_tokenizers || j->v->format == FILENAME_SAFETENSORS) return true;
+    if (!j->m.tokenizer_model.n)
+        REFUSE(j->v, j->a, "the file has no tokenizer");
+    else
+        REFUSE(j->v, j->a, "%.*s does not know the tokenizer '%.*s'", NAME(j->c->id),
+               NAME(j->m.tokenizer_model));
+    return false;
+}
+
+/* ---- confidence ---- */
+
+static void prove(struct judge *j)
+{
+    const struct caps_family *f = caps_family(j->c, j->m.family);
+    str family = j->v->format == FILENAME_SAFETENSORS ? f->safetensors : f->gguf;
+    str type = j->c->proof[j->m.main_dtype];
+    const char *main_type = dtype_info(j->m.main_dtype)->name;
+    /* Golden models of a family are F32. */
+    bool plain = j->m.main_dtype == DTYPE_F32;
+    j->v->confidence = family.n && (type.n || plain) ? VERDICT_HIGH : VERDICT_MEDIUM;
+    if (j->v->confidence == VERDICT_HIGH)
+        j->v->evidence = plain
+                             ? arena_printf(j->a, "header; golden model %.*s", NAME(family))
+                             : arena_printf(j->a, "header; golden models %.*s (%s), %.*s (%s)",
+                                            NAME(family), j->m.family->name, NAME(type), main_type);
+    else
+        j->v->evidence = arena_printf(j->a, "header; all kernels exist, no golden model of %s %s",
+                                      family.n ? "weights of" : j->m.family->name,
+                                      family.n ? main_type : filename_format_name(j->v->format));
+}
+
+/* ---- memory and speed ---- */
+
+static uint64_t tensor_bytes(const void *owner, uint32_t file)
+{
+    const struct gguf *g = owner;
+    return g->tensors[file].bytes;
+}
+
+/* Bytes of weights that one token reads: of experts the chosen ones, of tables of rows one row. */
+static double bytes_per_token(const struct plan *p)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < p->n_steps; i++) {
+        const struct plan_step *s = &p->steps[i];
+        const int w[3] = {s->w, s->w2, s->w3};
+        for (int k = 0; k < 3 && plan_op_weights(s->op) == PLAN_W_MAT; k++) {
+            uint64_t row = 0;
+            if (w[k] == PLAN_NO_TENSOR) continue;
+            const struct plan_tensor *t = &p->tensors[w[k]];
+            if (!dtype_row_bytes(t->dtype, t->cols, &row)) continue;
+            double bytes = (double)row * (double)t->rows;
+            if (s->op == OP_EXPERT && t->n_parts) bytes *= (double)s->u.route.n_used / t->n_parts;
+            sum += bytes;
+        }
+    }
+    return sum;
+}
+
+static double weights_per_token(const struct plan *p)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < p->n_steps; i++) {
+        const struct plan_step *s = &p->steps[i];
+        const int w[3] = {s->w, s->w2, s->w3};
+        for (int k = 0; k < 3 && plan_op_weights(s->op) == PLAN_W_MAT; k++) {
+            if (w[k] == PLAN_NO_TENSOR) continue;
+            const struct plan_tensor *t = &p->tensors[w[k]];
+            double n = (double)t->rows * (double)t->cols;
+            sum += s->op == OP_EXPERT && t->n_parts ? n * s->u.route.n_used / t->n_parts : n;
+        }
+    }
+    return sum;
+}
+
+/* Of a sequence that has grown to half of its context. */
+static void speed(struct judge *j)
+{
+    double kv = (double)plan_kv_bytes_per_pos(&j->p, j->ask->ktype, j->ask->vtype);
+    double bytes = bytes_per_token(&j->p) + kv * j->v->n_ctx / 2;
+    double ops = 2 * weights_per_token(&j->p);
+    if (bytes > 0 && j->d->bandwidth > 0) j->v->decode = j->d->bandwidth / bytes;
+    if (ops > 0 && j->d->compute > 0) j->v->prefill = j->d->compute / ops;
+}
+
+static void too_large(struct verdict *v, struct arena *a, const struct verdict_device *d)
+{
+    v->fits = false;
+    v->short_by = v->memory.total - d->memory;
+    REFUSE(v, a, "%.*s has %.2f GiB for it and %.2f GiB are needed: %llu bytes short",
+           NAME(d->name), gib(d->memory), gib(v->memory.total), (unsigned long long)v->short_by);
+}
+
+static void weigh(struct judge *j, const struct gguf *g)
+{
+    struct verdict *v = j->v;
+    struct memory_conf c = {.n_ctx = j->ask->n_ctx,
+                            .n_slots = j->ask->n_slots,
+                            .n_threads = j->d->threads ? j->d->threads : 1,
+                            .ktype = j->ask->ktype,
+                            .vtype = j->ask->vtype,
+                            .all_rows = plan_want_of(&j->m) != PLAN_LOGITS};
+    memory_defaults(&c, &j->m);
+    memory_settle(&c, &j->p, false);
+    v->memory = memory_need(&j->p, &c, memory_weights(&j->p, tensor_bytes, g));
+    v->memory_known = v->cache_known = true;
+    v->n_ctx = c.n_ctx;
+    v->n_slots = c.n_slots;
+    if (j->ask->n_ctx > j->m.n_ctx_train)
+        WARN(v, j->a, "the model was trained for %u positions and %u are asked for",
+             j->m.n_ctx_train, j->ask->n_ctx);
+    if (!j->d->memory || v->memory.total <= j->d->memory) return;
+    too_large(v, j->a, j->d);
+    if (memory_shrink(&j->p, &c, v->memory.weights, j->d->memory)) {
+        v->fit_ctx = c.n_ctx;
+        v->fit_slots = c.n_slots;
+        ADVISE(v, j->a, "a context of %u with %u slot%s fits", c.n_ctx, c.n_slots,
+               c.n_slots == 1 ? "" : "s");
+    } else {
+        ADVISE(v, j->a, "choose a smaller quantisation, or a machine with more memory");
+    }
+}
+
+/* ---- a header ---- */
+
+static bool limits(struct judge *j)
+{
+    if (j->ask->n_ctx > j->c->max_ctx)
+        REFUSE(j->v, j->a, "%.*s runs contexts of at most %u", NAME(j->c->id), j->c->max_ctx);
+    else if (j->ask->n_slots > j->c->max_slots)
+        REFUSE(j->v, j->a, "%.*s runs at most %u slots", NAME(j->c->id), j->c->max_slots);
+    else
+        return true;
+    return false;
+}
+
+static bool compiles(struct judge *j, const struct gguf *g)
+{
+    struct plan_source src = gguf_source(g);
+    struct err_info e = {0};
+    enum err err = meta_from_gguf(&j->m, j->a, g, &e);
+    if (!err) {
+        struct plan_conf pc = {.want = plan_want_of(&j->m), .n_ctx = j->ask->n_ctx};
+        j->v->arch = j->m.arch;
+        j->v->quant = j->m.file_type;
+        if (!pc.n_ctx) {
+            struct memory_conf c = {0};
+            memory_defaults(&c, &j->m);
+            pc.n_ctx = c.n_ctx;
+        }
+        err = plan_build(&j->p, j->a, &j->m, &src, &pc, &e);
+    }
+    if (!err) {
+        fusing = j->c;
+        err = plan_fuse(&j->p, j->a, fusing_has, &e);
+        fusing = NULL;
+    }
+    if (err) REFUSE(j->v, j->a, "%s", e.text);
+    return !err;
+}
+
+static bool known_family(struct judge *j)
+{
+    if (caps_family(j->c, j->m.family)) return true;
+    REFUSE(j->v, j->a, "%.*s does not run models of the family %s", NAME(j->c->id),
+           j->m.family->name);
+    return false;
+}
+
+void verdict_header(struct verdict *v, struct arena *a, const struct gguf *g, const struct caps *c,
+                    const struct verdict_device *d, const struct verdict_ask *ask)
+{
+    struct judge j = {.v = v, .a = a, .c = c, .d = d, .ask = ask};
+    *v = (struct verdict){.fits = true,
+                          .format = g->dir ? FILENAME_SAFETENSORS : FILENAME_GGUF,
+                          .n_ctx = ask->n_ctx,
+                          .n_slots = ask->n_slots};
+    if (!(c->formats & 1u << v->format)) {
+        REFUSE(v, a, "%.*s does not read %s", NAME(c->id), filename_format_name(v->format));
+        v->fits = false;
+        return;
+    }
+    v->compatible = limits(&j) && compiles(&j, g) && known_family(&j) && kernels(&j) &&
+                    cache_type(&j, ask->ktype, "k") && cache_type(&j, ask->vtype, "v") &&
+                    tokenizer(&j);
+    if (!v->compatible) {
+        v->fits = false;
+        return;
+    }
+    prove(&j);
+    weigh(&j, g);
+    speed(&j);
+    if (plan_want_of(&j.m) == PLAN_LOGITS && !j.m.chat_template.n)
+        WARN(v, a, "the file has no chat template: it completes text, it does not chat");
+}
+
+/* ---- a repository ---- */
+
+/* Formats by their names: "pytorch, onnx". */
+static str names_of(struct arena *a, unsigned formats)
+{
+    char text[200];
+    size_t n = 0;
+    text[0] = 0;
+    for (int i = 1; i < FILENAME_FORMATS && n + 24 < sizeof text; i++)
+        if (formats & 1u << i)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", n ? ", " : "",
+                                  filename_format_name((enum filename_format)i));
+    return arena_str(a, str_c(text));
+}
+
+static bool set_of_model(const struct hub_set *s)
+{
+    return s->kind == FILENAME_WEIGHTS;
+}
+
+static bool has_pieces(const struct hub_model *m)
+{
+    for (size_t i = 0; i < m->n_sets; i++)
+        if (m->sets[i].kind == FILENAME_PIECE) return true;
+    return false;
+}
+
+static bool format_runs(struct judge *j, const struct hub_model *m)
+{
+    struct verdict *v = j->v;
+    unsigned runs = m->formats & j->c->formats;
+    if (runs) return true;
+    str have = names_of(j->a, m->formats), want = names_of(j->a, j->c->formats);
+    if (m->formats)
+        REFUSE(v, j->a, "its weights are %.*s; %.*s reads %.*s", NAME(have), NAME(j->c->id),
+               NAME(want));
+    else if (has_pieces(m))
+        REFUSE(v, j->a, "its files were cut into pieces, which have to be joined first");
+    else if (m->files_said)
+        REFUSE(v, j->a, "the repository has no weights");
+    else
+        REFUSE(v, j->a, "nothing says in which format its weights are");
+    if (m->formats) ADVISE(v, j->a, "look for the same model as GGUF or SafeTensors");
+    return false;
+}
+
+static bool family_runs(struct judge *j, const struct hub_model *m)
+{
+    struct verdict *v = j->v;
+    if (m->family && caps_family(j->c, m->family)) {
+        if (v->format != FILENAME_SAFETENSORS || m->hf_loads) return true;
+        REFUSE(v, j->a, "SafeTensors of the family %s are not read", m->family->name);
+        ADVISE(v, j->a, "look for the same model as GGUF");
+        return false;
+    }
+    if (m->arch.n)
+        REFUSE(v, j->a, "%.*s does not run the architecture '%.*s'", NAME(j->c->id), NAME(m->arch));
+    else
+        REFUSE(v, j->a, "nothing says of which architecture it is");
+    return false;
+}
+
+static bool quant_runs(struct judge *j, const struct hub_set *s)
+{
+    struct verdict *v = j->v;
+    if (s->dtype != DTYPE_COUNT && !j->c->dtype[s->dtype])
+        REFUSE(v, j->a, "%.*s has no kernel for weights of type %s", NAME(j->c->id),
+               dtype_info(s->dtype)->name);
+    else if (s->dtype == DTYPE_COUNT && s->quant && strchr(s->quant, '_'))
+        REFUSE(v, j->a, "%s is a quantisation that only other programs read", s->quant);
+    else if (s->n_files != s->n_expected)
+        REFUSE(v, j->a, "%u of its %u shards are there", s->n_files, s->n_expected);
+    else
+        return true;
+    return false;
+}
+
+/* Weights by their files, else by parameters and bits. */
+static uint64_t weights_of(const struct hub_model *m, const struct hub_set *s)
+{
+    if (s && s->bytes) return s->bytes;
+    uint32_t bits = s && s->centibits                        ? s->centibits
+                    : s && s->format == FILENAME_SAFETENSORS ? 1600
+                                                             : 0;
+    return bits && m->params < UINT64_MAX / 4000 ? m->params * bits / 800 : 0;
+}
+
+static void hub_memory(struct judge *j, const struct hub_model *m, const struct hub_set *s)
+{
+    struct verdict *v = j->v;
+    uint64_t bytes = weights_of(m, s), active = m->params_active;
+    if (!bytes) {
+        WARN(v, j->a, "neither sizes nor parameters are known: the memory is not judged");
+        return;
+    }
+    v->memory_known = true;
+    v->memory.weights = v->memory.total = bytes;
+    WARN(v, j->a, "the KV cache is not counted: only the file's header says how large it is");
+    double read = (double)bytes;
+    if (active && m->params > active) read *= (double)active / (double)m->params;
+    if (j->d->bandwidth > 0) v->decode = j->d->bandwidth / read;
+    if (j->d->memory && bytes > j->d->memory) too_large(v, j->a, j->d);
+}
+
+/* Judges one set, NULL when the reply names no files. */
+static void judge_set(struct judge *j, const struct hub_model *m, const struct hub_set *s)
+{
+    struct verdict *v = j->v;
+    *v = (struct verdict){.fits = true,
+                          .n_ctx = j->ask->n_ctx,
+                          .n_slots = j->ask->n_slots,
+                          .arch = m->family ? str_c(m->family->name) : m->arch,
+                          .quant = s && s->quant ? str_c(s->quant) : S("")};
+    unsigned runs = m->formats & j->c->formats;
+    v->format = s                                   ? s->format
+                : runs & 1u << FILENAME_GGUF        ? FILENAME_GGUF
+                : runs & 1u << FILENAME_SAFETENSORS ? FILENAME_SAFETENSORS
+                                                    : FILENAME_NONE;
+    if (m->disabled)
+        REFUSE(v, j->a, "the Hub has disabled the repository");
+    else if (s && !set_of_model(s))
+        REFUSE(v, j->a, "the file is no model by itself but: %s", filename_kind_name(s->kind));
+    else if (s && !(j->c->formats & 1u << s->format))
+        REFUSE(v, j->a, "%.*s does not read %s", NAME(j->c->id), filename_format_name(s->format));
+    else
+        v->compatible =
+            limits(j) && format_runs(j, m) && family_runs(j, m) && (!s || quant_runs(j, s));
+    if (!v->compatible) {
+        v->fits = false;
+        return;
+    }
+    v->confidence = VERDICT_LOW;
+    v->evidence = S("names and what the Hub says");
+    if (j->ask->n_ctx && m->context && j->ask->n_ctx > m->context)
+        WARN(v, j->a, "the model was trained for %u positions and %u are asked for", m->context,
+             j->ask->n_ctx);
+    if (m->gated) WARN(v, j->a, "gated: its owner has to be asked on the Hub before a download");
+    if (m->can & HUB_VISION) WARN(v, j->a, "it sees images elsewhere; here it reads text only");
+    hub_memory(j, m, s);
+}
+
+/* The best set: fits before does not fit; of those that fit the largest, else the smallest. */
+static bool better(const struct verdict *a, const struct verdict *b)
+{
+    if (a->compatible != b->compatible) return a->compatible;
+    if (a->fits != b->fits) return a->fits;
+    return a->fits ? a->memory.weights > b->memory.weights : a->memory.weights < b->memory.weights;
+}
+
+static void name_set(struct verdict *v, struct arena *a, const struct hub_model *m,
+                     const struct caps *c, const struct verdict_device *d)
+{
+    const struct hub_set *best = NULL;
+    for (size_t i = 0; i < m->n_sets; i++) {
+        const struct hub_set *s = &m->sets[i];
+        bool runs = set_of_model(s) && (c->formats & 1u << s->format) && s->bytes &&
+                    s->bytes <= d->memory && s->n_files == s->n_expected &&
+                    (s->dtype == DTYPE_COUNT || c->dtype[s->dtype]);
+        if (runs && (!best || s->bytes > best->bytes)) best = s;
+    }
+    if (!best) return;
+    v->fit_set = best->name;
+    ADVISE(v, a, "%.*s of the same repository fits", NAME(best->name));
+}
+
+void verdict_hub(struct verdict *v, struct arena *a, const struct hub_model *m, size_t set,
+                 const struct caps *c, const struct verdict_device *d,
+                 const struct verdict_ask *ask)
+{
+    struct judge j = {.v = v, .a = a, .c = c, .d = d, .ask = ask};
+    if (set < m->n_sets) {
+        judge_set(&j, m, &m->sets[set]);
+    } else {
+        struct verdict one;
+        bool any = false;
+        judge_set(&j, m, NULL);
+        for (size_t i = 0; v->compatible && i < m->n_sets; i++) {
+            if (!set_of_model(&m->sets[i])) continue;
+            struct judge k = j;
+            k.v = &one;
+            judge_set(&k, m, &m->sets[i]);
+            if (!any || better(&one, v)) *v = one;
+            any = true;
+        }
+    }
+    if (v->compatible && !v->fits) name_set(v, a, m, c, d);
+}
+
+bool verdict_is_model_compatible(struct arena *a, const struct hub_model *m, const struct caps *c)
+{
+    struct verdict_device any = {0};
+    struct verdict_ask ask = {.ktype = DTYPE_F16, .vtype = DTYPE_F16};
+    struct verdict v;
+    verdict_hub(&v, a, m, SIZE_MAX, c, &any, &ask);
+    return v.compatible;
+}
+
+size_t verdict_filter_compatible_models(struct arena *a, const struct hub_model **models, size_t n,
+                                        const struct caps *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (verdict_is_model_compatible(a, models[i], c)) models[kept++] = models[i];
+    return kept;
+}
+
+/* ---- out ---- */
+
+const char *verdict_confidence_name(enum verdict_confidence c)
+{
+    static const char *const names[] = {"none", "low", "medium", "high"};
+    return names[c];
+}
+
+static void write_lines(struct jsonw *w, const char *key, const struct verdict_lines *l)
+{
+    jsonw_key(w, key);
+    jsonw_arr(w);
+    for (uint32_t i = 0; i < l->n; i++)
+        jsonw_str(w, l->line[i]);
+    jsonw_end(w, ']');
+}
+
+static void write_bytes(struct jsonw *w, const char *key, uint64_t n, bool known)
+{
+    jsonw_key(w, key);
+    if (known)
+        jsonw_uint(w, n);
+    else
+        jsonw_null(w);
+}
+
+/* To a hundredth: beyond that it is noise. */
+static void write_speed(struct jsonw *w, const char *key, double v)
+{
+    jsonw_key(w, key);
+    if (v > 0 && v < 1e12)
+        jsonw_num(w, (double)(int64_t)(v * 100 + 0.5) / 100);
+    else
+        jsonw_null(w);
+}
+
+void verdict_write(const struct verdict *v, struct jsonw *w)
+{
+    jsonw_obj(w);
+    jsonw_kbool(w, "compatible", v->compatible);
+    jsonw_kbool(w, "fits", v->fits);
+    jsonw_kc(w, "confidence", verdict_confidence_name(v->confidence));
+    jsonw_kstr(w, "evidence", v->evidence);
+    write_lines(w, "reasons", &v->reasons);
+    write_lines(w, "warnings", &v->warnings);
+    write_lines(w, "recommendations", &v->recommendations);
+    jsonw_kstr(w, "architecture", v->arch);
+    jsonw_kc(w, "format", filename_format_name(v->format));
+    jsonw_kstr(w, "quantization", v->quant);
+    jsonw_kint(w, "context", v->n_ctx);
+    jsonw_kint(w, "slots", v->n_slots);
+    jsonw_key(w, "memory");
+    jsonw_obj(w);
+    write_bytes(w, "weights", v->memory.weights, v->memory_known);
+    write_bytes(w, "kv", v->memory.kv, v->cache_known);
+    write_bytes(w, "compute", v->memory.compute, v->cache_known);
+    write_bytes(w, "total", v->memory.total, v->memory_known);
+    jsonw_end(w, '}');
+    write_bytes(w, "short_by", v->short_by, true);
+    jsonw_key(w, "fitting");
+    jsonw_obj(w);
+    jsonw_kint(w, "context", v->fit_ctx);
+    jsonw_kint(w, "slots", v->fit_slots);
+    jsonw_kstr(w, "file", v->fit_set);
+    jsonw_end(w, '}');
+    write_speed(w, "decode_tokens_per_s", v->decode);
+    write_speed(w, "prefill_tokens_per_s", v->prefill);
+    jsonw_end(w, '}');
+}

@@ -1,0 +1,82 @@
+/* verdict: can this worker run this model, on this machine, and how sure is that.
+ *
+ * The rule: the model's plan compiles, the worker has a kernel for every step on the types of its
+ * weights, and weights, KV cache and registers fit into the machine's memory. There is no list of
+ * architectures here: families, ops and types are what the worker says of itself (caps.h).
+ *
+ * Confidence says what the verdict rests on. HIGH: the real header was judged, and this worker's
+ * version passed golden models of the family in this format and of the type that holds most
+ * weights. MEDIUM: the real header was judged, all kernels exist. LOW: names and what the Hub says;
+ * bytes may disagree. NONE: not compatible.
+ *
+ * `compatible` is about the worker, `fits` about the memory of the machine; a model runs when both
+ * hold. All strings are in the arena. Pure, and the same bytes of JSON on every machine.
+ */
+#ifndef MODEL_VERDICT_H
+#define MODEL_VERDICT_H
+
+#include "model/caps.h"
+#include "model/gguf.h"
+#include "model/hub.h"
+#include "model/memory.h"
+
+enum verdict_confidence { VERDICT_NONE, VERDICT_LOW, VERDICT_MEDIUM, VERDICT_HIGH };
+
+struct verdict_device {
+    str name;
+    uint64_t memory;  /* bytes for the model; 0: not known, everything fits */
+    double bandwidth; /* bytes of weights read a second; 0: not known */
+    double compute;   /* multiplications and additions a second, each counted; 0: not known */
+    uint32_t threads; /* of a worker; 0: as 1 */
+};
+
+/* Zero: the worker's default. The types as they are: F32 is zero, so say F16. */
+struct verdict_ask {
+    uint32_t n_ctx, n_slots;
+    enum dtype ktype, vtype;
+};
+
+#define VERDICT_LINES 8
+
+struct verdict_lines {
+    str line[VERDICT_LINES];
+    uint32_t n;
+};
+
+struct verdict {
+    bool compatible, fits;
+    enum verdict_confidence confidence;
+    str evidence; /* what the confidence rests on */
+    struct verdict_lines reasons, warnings, recommendations;
+    str arch, quant;
+    enum filename_format format;
+    uint32_t n_ctx, n_slots; /* that were judged */
+    struct memory_need memory;
+    bool memory_known;           /* false: neither sizes nor parameters are known */
+    bool cache_known;            /* false: memory.kv and memory.compute are not */
+    uint64_t short_by;           /* bytes; 0 when it fits */
+    uint32_t fit_ctx, fit_slots; /* a smaller configuration that fits; 0: none, or not needed */
+    str fit_set;                 /* of a repository, the largest set that fits; empty: none */
+    double decode, prefill;      /* tokens a second; 0: not known */
+};
+
+/* A model whose header was read: a GGUF file, or a directory presented as one. */
+void verdict_header(struct verdict *v, struct arena *a, const struct gguf *g, const struct caps *c,
+                    const struct verdict_device *d, const struct verdict_ask *ask);
+/* A set of a repository, by what the Hub says; SIZE_MAX: the largest set that the worker runs and
+ * that fits, else the smallest one that it runs. */
+void verdict_hub(struct verdict *v, struct arena *a, const struct hub_model *m, size_t set,
+                 const struct caps *c, const struct verdict_device *d,
+                 const struct verdict_ask *ask);
+
+/* A worker runs the repository, whatever the machine. */
+bool verdict_is_model_compatible(struct arena *a, const struct hub_model *m, const struct caps *c);
+/* Moves the compatible ones to the front, in their order; returns how many. */
+size_t verdict_filter_compatible_models(struct arena *a, const struct hub_model **models, size_t n,
+                                        const struct caps *c);
+
+const char *verdict_confidence_name(enum verdict_confidence c);
+/* As one JSON object, always the same members in the same order. */
+void verdict_write(const struct verdict *v, struct jsonw *w);
+
+#endif

@@ -1,0 +1,303 @@
+/* Verdicts: every golden model is compatible exactly if the loader takes it, with high confidence;
+ * each refusal names its reason; repositories by hand-written replies of the Hub, whose verdicts
+ * stand in tests/golden/verdicts/cases.json and must come out byte for byte.
+ *
+ * RBEE_SHOW=1 prints what came out where it differs.
+ */
+#include <dirent.h>
+
+#include "base/limits.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "compute/cpu/cpu.h"
+#include "engine/load.h"
+#include "model/source.h"
+#include "model/verdict.h"
+#include "tap.h"
+#include "worker/worker.h"
+
+static struct arena arena;
+static struct caps caps;
+static struct err_info err;
+static const struct verdict_ask plain = {.ktype = DTYPE_F16, .vtype = DTYPE_F16};
+static const struct verdict_device large = {{"box", 3}, GIB(64), 1e9, 1e11, 2};
+
+static void read_caps(void)
+{
+    static const struct backend *const backends[] = {&cpu_backend, NULL};
+    static const struct worker_kind kind = {
+        .name = "llm-worker-rbee-cpu", .device = "cpu", .backends = backends};
+    const struct json *v;
+    buf out = {.cap = MIB(4)};
+    worker_capabilities(&kind, &out);
+    str text = arena_str(&arena, buf_view(&out));
+    ok(!json_parse(&arena, text, &v, &err) && !caps_parse(&caps, &arena, v, NULL, &err),
+       "this worker's capabilities are read");
+    ok(caps.formats == (1u << FILENAME_GGUF | 1u << FILENAME_SAFETENSORS) && caps.n_families > 50 &&
+           caps.dtype[DTYPE_Q4_K] && !caps.dtype[DTYPE_I32] && caps.kv[DTYPE_Q8_0] &&
+           !caps.kv[DTYPE_Q4_K] && caps.op[OP_ATTN] && str_eqc(caps.backend, "cpu") &&
+           caps.proof[DTYPE_Q4_K].n && !caps.proof[DTYPE_Q8_K].n,
+       "and say what they say");
+    size_t n = 0;
+    for (int op = 0; op < OP_COUNT; op++)
+        for (int t = 0; t < DTYPE_COUNT; t++)
+            n += caps_has(&caps, (enum op)op, (enum dtype)t) !=
+                 (cpu_backend.op[op] && cpu_backend.has((enum op)op, (enum dtype)t));
+    is_int(n, 0, "they agree with the back end about every op on every type");
+    buf_fini(&out);
+}
+
+/* ---- golden models ---- */
+
+static bool loads(const char *path, struct err_info *e)
+{
+    struct engine_conf conf = {
+        .backend = &cpu_backend, .n_threads = 1, .ktype = DTYPE_F16, .vtype = DTYPE_F16};
+    struct load l;
+    if (load_check(&l, path, &conf, e)) return false;
+    load_close(&l);
+    return true;
+}
+
+static bool judge_path(struct verdict *v, const char *path, const struct caps *c,
+                       const struct verdict_device *d, const struct verdict_ask *ask)
+{
+    struct gguf g;
+    if (source_open(&g, path, &err)) return false;
+    verdict_header(v, &arena, &g, c, d, ask);
+    gguf_close(&g);
+    return true;
+}
+
+static void one_golden(const char *dir, const char *name, const char *file, enum filename_format f)
+{
+    char path[1024];
+    struct verdict v;
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s/%s", dir, name, file);
+    if (stat(path, &st)) return;
+    bool runs = loads(path, &err);
+    if (!judge_path(&v, path, &caps, &large, &plain)) {
+        ok(!runs, "%s/%s does not open, and does not load", name, file);
+        return;
+    }
+    bool good = v.compatible == runs && v.format == f && (!runs || v.fits) &&
+                (runs ? v.confidence == VERDICT_HIGH : v.reasons.n > 0);
+    if (!ok(good, "%s/%s: compatible, for it loads; %s", name, file,
+            verdict_confidence_name(v.confidence)))
+        printf("#   compatible %d, loads %d (%s), %.*s; %.*s\n", v.compatible, runs,
+               runs ? "" : err.text, STR(v.evidence), STR(v.reasons.line[0]));
+}
+
+static void goldens_of(const char *dir)
+{
+    DIR *d = opendir(dir);
+    struct dirent *x;
+    if (!d) {
+        skip(dir);
+        return;
+    }
+    while ((x = readdir(d))) {
+        if (x->d_name[0] == '.') continue;
+        one_golden(dir, x->d_name, "model.gguf", FILENAME_GGUF);
+        one_golden(dir, x->d_name, "hf", FILENAME_SAFETENSORS);
+    }
+    closedir(d);
+}
+
+static void test_goldens(void)
+{
+    const char *shared = tap_data("golden");
+    goldens_of(RBEE_SOURCE_DIR "/tests/golden/families");
+    if (shared)
+        goldens_of(shared);
+    else
+        skip("no ../shared/data/golden");
+}
+
+/* ---- refusals of headers ---- */
+
+static const char llama[] = RBEE_SOURCE_DIR "/tests/golden/families/llama-gqa8/model.gguf";
+
+static bool refused(const struct verdict *v, const char *part)
+{
+    bool named = false;
+    for (uint32_t i = 0; i < v->reasons.n; i++)
+        named = named || str_find(v->reasons.line[i], str_c(part), 0) != SIZE_MAX;
+    return !v->compatible && !v->fits && v->confidence == VERDICT_NONE && named;
+}
+
+static void test_refusals(void)
+{
+    struct verdict v;
+    struct caps c = caps;
+    struct verdict_ask ask = plain;
+    c.op[OP_ATTN] = false;
+    ok(judge_path(&v, llama, &c, &large, &plain) && refused(&v, plan_op_name(OP_ATTN)),
+       "an op that is missing, by its name");
+    c = caps;
+    c.dtype[DTYPE_F32] = false;
+    ok(judge_path(&v, llama, &c, &large, &plain) && refused(&v, "f32") && v.recommendations.n,
+       "a type that is missing, by its name, and what to do");
+    c = caps;
+    c.n_families = 0;
+    ok(judge_path(&v, llama, &c, &large, &plain) && refused(&v, "family llama"),
+       "a family that is missing");
+    c = caps;
+    c.formats = 1u << FILENAME_SAFETENSORS;
+    ok(judge_path(&v, llama, &c, &large, &plain) && refused(&v, "gguf"), "a format");
+    c = caps;
+    c.n_tokenizers = 1;
+    c.tokenizers = (const str[]){{"none", 4}};
+    ok(judge_path(&v, llama, &c, &large, &plain) && refused(&v, "tokenizer"), "a tokenizer");
+    ask.ktype = DTYPE_Q4_K;
+    ok(judge_path(&v, llama, &caps, &large, &ask) && refused(&v, "KV cache of type q4_K"),
+       "a type of KV cache");
+    ask = plain;
+    ask.n_ctx = LIMIT_MODEL_CONTEXT + 1;
+    ok(judge_path(&v, llama, &caps, &large, &ask) && refused(&v, "at most"), "a context");
+    c = caps;
+    struct caps_family *f = ARENA_NEW(&arena, struct caps_family, c.n_families);
+    memcpy(f, caps.families, c.n_families * sizeof *f);
+    for (size_t k = 0; k < c.n_families; k++)
+        f[k].gguf = S("");
+    c.families = f;
+    ok(judge_path(&v, llama, &c, &large, &plain) && v.compatible && v.confidence == VERDICT_MEDIUM,
+       "without a golden model, medium");
+}
+
+static void test_memory(void)
+{
+    struct verdict v, w;
+    struct verdict_device d = large;
+    struct verdict_ask ask = {.n_ctx = 512, .n_slots = 8, .ktype = DTYPE_F16, .vtype = DTYPE_F16};
+    ok(judge_path(&v, llama, &caps, &d, &ask) && v.fits && v.short_by == 0 && v.cache_known &&
+           v.memory.total == v.memory.weights + v.memory.kv + v.memory.compute,
+       "what is needed adds up");
+    d.memory = v.memory.total;
+    ok(judge_path(&w, llama, &caps, &d, &ask) && w.fits, "exactly enough fits");
+    d.memory--;
+    ok(judge_path(&w, llama, &caps, &d, &ask) && w.compatible && !w.fits && w.short_by == 1 &&
+           w.fit_slots == 4 && w.fit_ctx == 512,
+       "a byte less does not, and half the slots do");
+    d.memory = 1;
+    ok(judge_path(&w, llama, &caps, &d, &ask) && !w.fits && w.fit_ctx == 0 &&
+           w.short_by == v.memory.total - 1,
+       "nothing fits into one byte");
+    d = large;
+    d.bandwidth *= 2;
+    ok(judge_path(&w, llama, &caps, &d, &ask) && v.decode > 0 &&
+           fabs(w.decode / v.decode - 2) < 1e-6 && fabs(w.prefill / v.prefill - 1) < 1e-6,
+       "twice the bandwidth decodes twice as fast");
+}
+
+/* ---- repositories ---- */
+
+static const struct json *read_json(const char *path)
+{
+    const struct json *v = NULL;
+    char *text;
+    size_t n;
+    if (map_read_file(path, MIB(16), &text, &n, &err)) return NULL;
+    str kept = arena_str(&arena, (str){text, n});
+    mem_free(text);
+    return json_parse(&arena, kept, &v, &err) ? NULL : v;
+}
+
+static void one_case(const struct json *x, const struct caps *c)
+{
+    const struct json *model = json_get(x, "model"), *dev = json_get(x, "device");
+    str name = json_str(json_get(x, "name"), S("?"));
+    struct verdict_device d = {.name = json_str(json_get(dev, "name"), S("")),
+                               .memory = (uint64_t)json_int(json_get(dev, "memory"), 0),
+                               .bandwidth = json_num(json_get(dev, "bandwidth"), 0),
+                               .compute = json_num(json_get(dev, "compute"), 0)};
+    struct verdict_ask ask = plain;
+    struct hub_model m;
+    struct verdict v;
+    struct jsonw w;
+    buf got = {.cap = MIB(1)}, want = {.cap = MIB(1)};
+    ask.n_ctx = (uint32_t)json_int(json_get(x, "context"), 0);
+    ask.n_slots = (uint32_t)json_int(json_get(x, "slots"), 0);
+    if (!model || hub_parse(&m, &arena, model, &err)) {
+        ok(false, "%.*s: %s", STR(name), model ? err.text : "no model");
+        return;
+    }
+    verdict_hub(&v, &arena, &m, (size_t)json_int(json_get(x, "set"), -1), c, &d, &ask);
+    jsonw_init(&w, &got);
+    verdict_write(&v, &w);
+    jsonw_init(&w, &want);
+    if (json_get(x, "want")) jsonw_value(&w, json_get(x, "want"));
+    if (!is_str(buf_view(&got), buf_view(&want), "") && getenv("RBEE_SHOW"))
+        printf("SHOW %.*s\t%.*s\n", STR(name), STR(buf_view(&got)));
+    ok(v.compatible == verdict_is_model_compatible(&arena, &m, c) || json_get(x, "set") ||
+           (!v.compatible && (ask.n_ctx || ask.n_slots)),
+       "%.*s", STR(name));
+    buf_fini(&got);
+    buf_fini(&want);
+}
+
+static void test_cases(void)
+{
+    const struct json *cases = read_json(RBEE_SOURCE_DIR "/tests/golden/verdicts/cases.json");
+    const struct json *cv = read_json(RBEE_SOURCE_DIR "/tests/golden/verdicts/caps.json");
+    struct caps c;
+    if (!ok(cases && cases->type == JSON_ARR && cases->n > 20 && cv &&
+                !caps_parse(&c, &arena, cv, NULL, &err),
+            "the vectors are there"))
+        return;
+    for (size_t i = 0; i < cases->n; i++)
+        one_case(&cases->items[i], &c);
+}
+
+static void test_filter(void)
+{
+    static const char *const texts[] = {"{\"id\":\"a\",\"tags\":[\"gguf\",\"llama\"]}",
+                                        "{\"id\":\"b\",\"tags\":[\"onnx\"]}",
+                                        "{\"id\":\"c\",\"tags\":[\"safetensors\",\"qwen3\"]}"};
+    struct hub_model m[3];
+    const struct hub_model *list[3];
+    bool good = true;
+    for (int i = 0; i < 3; i++) {
+        const struct json *v;
+        good = good && !json_parse(&arena, str_c(texts[i]), &v, &err) &&
+               !hub_parse(&m[i], &arena, v, &err);
+        list[i] = &m[i];
+    }
+    ok(good && verdict_filter_compatible_models(&arena, list, 3, &caps) == 2 &&
+           str_eqc(list[0]->id, "a") && str_eqc(list[1]->id, "c"),
+       "the compatible ones are kept, in their order");
+}
+
+static void test_bad_caps(void)
+{
+    static const char *const bad[][2] = {
+        {"{}", "'id'"},
+        {"{\"id\":\"w\"}", "'formats'"},
+        {"{\"id\":\"w\",\"formats\":[]}", "'families'"},
+        {"{\"id\":\"w\",\"formats\":[],\"families\":[{}]}", "'name'"},
+        {"{\"id\":\"w\",\"formats\":[],\"families\":[],\"backends\":[]}", "no back end"},
+        {"{\"id\":\"w\",\"formats\":[],\"families\":[],\"backends\":[{\"name\":\"x\"}]}", "'ops'"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const struct json *v;
+        struct caps c;
+        ok(!json_parse(&arena, str_c(bad[i][0]), &v, &err) &&
+               caps_parse(&c, &arena, v, NULL, &err) == ERR_FORMAT && strstr(err.text, bad[i][1]),
+           "capabilities without %s are refused", bad[i][1]);
+    }
+}
+
+int main(void)
+{
+    arena_init(&arena, GIB(1));
+    read_caps();
+    test_bad_caps();
+    test_goldens();
+    test_refusals();
+    test_memory();
+    test_filter();
+    test_cases();
+    arena_fini(&arena);
+    return tap_end();
+}
