@@ -17,7 +17,7 @@ help:
 	@echo 'make          build everything into build/bin'
 	@echo 'make run      build, start rbee with the shipped model, ask it something, serve until Ctrl-C'
 	@echo 'make test     build and run every test (T=name runs those whose name holds it)'
-	@echo 'make test-neon  the kernels of AArch64 under qemu, some minutes; skipped where there is no cross compiler'
+	@echo 'make test-neon  the kernels of AArch64 under qemu, about 20 minutes (T=test_mat for one); says what it lacks'
 	@echo 'make check    formatting, floors, names, headers, sizes: the rules of CONTRIBUTING.md'
 	@echo 'make fuzz     every fuzzer for S seconds each (default $(S); T=gguf for one)'
 	@echo 'make bench    speed next to llama.cpp, overhead of queen and hive (slow; quiet machine)'
