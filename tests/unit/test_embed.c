@@ -158,8 +158,7 @@ static void multiply(const struct engine *en, const char *name, const double *x,
     }
 }
 
-/* The layers after the pooling, as Sentence Transformers' Dense modules: the library that the files
- * beside the model come from leaves them out. */
+/* The layers after the pooling, as Sentence Transformers' Dense modules. */
 static void test_dense(void)
 {
     static struct rows r;
@@ -301,8 +300,8 @@ static void test_limits(void)
 
 int main(void)
 {
-    static const char *const names[] = {"bert-rank", "gemma-embedding", "jina-bert-v2",
-                                        "modern-bert", "nomic-bert-moe"};
+    static const char *const names[] = {"bert-rank",    "gemma-embedding", "gemma-embedding-dense",
+                                        "jina-bert-v2", "modern-bert",     "nomic-bert-moe"};
     static const struct backend *const backends[] = {&ref_backend, &cpu_backend};
     for (int b = 0; b < 2; b++) {
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
