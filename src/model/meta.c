@@ -77,6 +77,20 @@ static enum err read_vocabulary(struct meta_reader *r)
     return ERR_OK;
 }
 
+/* "gelu" of a config.json is the exact one. GGUF files do not tell, and there families keep to the
+ * approximation by tanh, as Gemma's classes do whatever their configuration says. */
+static enum err read_activation(struct meta_reader *r)
+{
+    struct meta *m = r->m;
+    str act = {0};
+    enum err err = gguf_get_str(r->g, "rbee.hidden_act", &act, r->e);
+
+    m->act = m->family->act;
+    if (!err && m->act == FFN_GELU && str_eqc(act, "gelu") && !str_starts(m->arch, S("gemma")))
+        m->act = FFN_GELU_ERF;
+    return err;
+}
+
 static enum err read_scales(struct meta_reader *r)
 {
     struct meta *m = r->m;
@@ -282,8 +296,9 @@ enum err meta_from_gguf(struct meta *m, struct arena *a, const struct gguf *g, s
         (err = meta_need_u32(&r, "context_length", &m->n_ctx_train, 0, LIMIT_MODEL_CONTEXT)) ||
         (err = meta_need_u32(&r, "embedding_length", &m->n_embd, 0, LIMIT_MODEL_DIM)) ||
         (err = read_layers(&r)) || (err = read_eps(&r)) || (err = read_experts(&r)) ||
-        (err = read_recurrent(&r)) || (err = meta_attention(&r)) || (err = meta_rope(&r)) ||
-        (err = read_vocabulary(&r)) || (err = read_scales(&r)) || (err = weigh(&r)))
+        (err = read_recurrent(&r)) || (err = read_activation(&r)) || (err = meta_attention(&r)) ||
+        (err = meta_rope(&r)) || (err = read_vocabulary(&r)) || (err = read_scales(&r)) ||
+        (err = weigh(&r)))
         return err;
     return read_file_type(&r);
 }

@@ -31,8 +31,9 @@ struct meta_layer {
 
 struct meta {
     const struct family *family;
-    str arch; /* as the file says */
-    str name; /* general.name, may be empty */
+    enum family_act act; /* the family's, unless the source says which GELU it is */
+    str arch;            /* as the file says */
+    str name;            /* general.name, may be empty */
     uint32_t n_vocab, n_ctx_train, n_embd;
     uint32_t n_layer;                 /* that a token goes through */
     uint32_t n_layer_nextn;           /* further ones in the file, which predict tokens ahead */

@@ -321,5 +321,5 @@ enum plan_act plan_ffn_act(const struct builder *b)
         [FFN_GELU_ERF] = ACT_GELU_ERF, [FFN_RELU] = ACT_RELU,
         [FFN_RELU_SQR] = ACT_RELU_SQR, [FFN_SWIGLU_CLAMPED] = ACT_SWIGLU_CLAMPED};
 
-    return acts[b->m->family->act];
+    return acts[b->m->act];
 }

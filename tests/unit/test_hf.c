@@ -511,6 +511,36 @@ static void test_experts(void)
     }
 }
 
+/* "gelu" of a configuration is the exact one, but for Gemma, whose classes compute it by tanh. */
+static void test_activation(void)
+{
+    static const struct {
+        const char *config;
+        enum family_act act;
+    } cases[] = {
+        {CONFIG("GPTNeoXForCausalLM", ",\"hidden_act\":\"gelu\",\"layer_norm_eps\":1e-5"),
+         FFN_GELU_ERF},
+        {CONFIG("GPTNeoXForCausalLM", ",\"hidden_act\":\"gelu_new\",\"layer_norm_eps\":1e-5"),
+         FFN_GELU},
+        {CONFIG("GemmaForCausalLM", ",\"hidden_act\":\"gelu\""), FFN_GELU},
+        {CONFIG("LlamaForCausalLM", ",\"hidden_act\":\"silu\""), FFN_SILU},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct gguf g = {0};
+        struct err_info e;
+        struct meta m;
+        struct arena a;
+        arena_init(&a, MIB(4));
+        enum err r = hf_parse_config(&g, str_c(cases[i].config), &e);
+        if (!r && !(r = meta_from_gguf(&m, &a, &g, &e)))
+            ok(m.act == cases[i].act, "activation of configuration %zu", i);
+        else
+            ok(false, "configuration %zu: %s", i, e.text);
+        if (g.n_kv) gguf_close(&g);
+        arena_fini(&a);
+    }
+}
+
 static void test_float8(void)
 {
     static const uint8_t ones[8] = {0x38, 0x38, 0x38, 0x38, 0x40, 0x40, 0x40, 0x40}; /* E4M3 1, 2 */
@@ -817,6 +847,7 @@ static void test_crafted(void)
     test_names();
     test_state_space();
     test_experts();
+    test_activation();
     test_float8();
     test_rope();
     test_refused();
