@@ -17,7 +17,7 @@
 #define BLOCKS 48
 #define BOUND  1e-10 /* of one head of one row; rounding of float32 is 1e-14 to 1e-11 */
 
-static const char *const isas[] = {"generic", "avx2", "avx512"};
+static const char *isas[MAT_ISA_COUNT];
 static int n_isas;
 
 /* ---- cases ---- */
@@ -699,6 +699,8 @@ int main(void)
                               mla = {50, 1, 576, 512};
     static const struct trait window = {.name = "window of 90", .window = 90};
     n_isas = (int)mat_best_isa() + 1;
+    for (int i = 0; i < n_isas; i++)
+        isas[i] = mat_isa_name((enum mat_isa)i);
     test_open();
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         check_case(&shapes[i], &plain, i % 2 ? DTYPE_F16 : DTYPE_F32, DTYPE_F16);
@@ -715,15 +717,8 @@ int main(void)
         test_shared(types[i], types[4 - i]);
     }
     for (int isa = 0; isa < n_isas; isa++) {
-        static const struct cpu_vec *const vecs[] = {
-            &cpu_generic,
-#if defined(__x86_64__)
-            &cpu_avx2,
-            &cpu_avx512,
-#endif
-        };
-        test_quant(DTYPE_Q8_0, vecs[isa]);
-        test_quant(DTYPE_Q4_0, vecs[isa]);
+        test_quant(DTYPE_Q8_0, cpu_vec_of((enum mat_isa)isa));
+        test_quant(DTYPE_Q4_0, cpu_vec_of((enum mat_isa)isa));
     }
     test_skips();
     test_caches();
