@@ -102,10 +102,10 @@ static enum err write_model(const struct convert_opts *o, struct convert *c, str
     c->owner = &k;
     code = convert_write(&k.g, o->out, c, e);
     if (k.shown) fputc('\n', stderr);
-    if (code)
-        code = store_blame(k.path, e);
-    else
+    if (!code)
         report(o, &k);
+    else if (code == ERR_FORMAT || code == ERR_UNSUPPORTED) /* the others are of what is written */
+        code = store_blame(k.path, e);
     gguf_close(&k.g);
     return code;
 }

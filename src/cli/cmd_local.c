@@ -290,8 +290,11 @@ static void show_text(const struct opened *m, const struct shown *s, buf *out)
                    cli_bytes(4 * plan_state_floats(&s->plan), c));
     buf_printf(out, "  context       %u positions, %s of f16 cache for 1,000, RoPE scaling: %s\n",
                t->n_ctx_train, cli_bytes(1000 * kv_bytes(s), c), meta_rope_name(t->rope_scaling));
-    buf_printf(out, "  vocabulary    %u tokens, tokenizer %.*s%s%.*s\n", t->n_vocab,
-               STR(t->tokenizer_model), t->tokenizer_pre.n ? ", " : "", STR(t->tokenizer_pre));
+    buf_printf(out, "  vocabulary    %u tokens", t->n_vocab);
+    if (t->tokenizer_model.n)
+        buf_printf(out, ", tokenizer %.*s%s%.*s", STR(t->tokenizer_model),
+                   t->tokenizer_pre.n ? ", " : "", STR(t->tokenizer_pre));
+    buf_ch(out, '\n');
     buf_printf(out, "  chat          %s\n",
                t->chat_template.n ? "has a chat template" : "no chat template");
     if (t->pooling) buf_printf(out, "  embeddings    pooling %s\n", meta_pooling_name(t->pooling));
