@@ -16,6 +16,8 @@
 #include "model/family.h"
 
 #define LINE_BYTES 400
+/* To begin and end a step on all threads of a worker; shows where a model fits into a cache. */
+#define STEP_SECONDS 1e-6
 
 /* ---- lines ---- */
 
@@ -38,9 +40,17 @@ __attribute__((format(printf, 3, 4))) static void say(struct verdict_lines *l, s
 /* The arguments of a "%.*s" for a name out of a file: long ones are cut. */
 #define NAME(s) (int)((s).n > 80 ? 80 : (s).n), (s).p
 
-static double gib(uint64_t n)
+struct amount {
+    char text[24];
+};
+
+static struct amount amount(uint64_t n)
 {
-    return (double)n / 0x1p30;
+    struct amount a;
+    bool large = n >= (uint64_t)1 << 30;
+    snprintf(a.text, sizeof a.text, "%.2f %s", (double)n / (large ? 0x1p30 : 0x1p20),
+             large ? "GiB" : "MiB");
+    return a;
 }
 
 /* ---- what a model is judged with ---- */
@@ -196,16 +206,18 @@ static void speed(struct judge *j)
     double kv = (double)plan_kv_bytes_per_pos(&j->p, j->ask->ktype, j->ask->vtype);
     double bytes = bytes_per_token(&j->p) + kv * j->v->n_ctx / 2;
     double ops = 2 * weights_per_token(&j->p);
-    if (bytes > 0 && j->d->bandwidth > 0) j->v->decode = j->d->bandwidth / bytes;
+    if (bytes > 0 && j->d->bandwidth > 0)
+        j->v->decode = 1 / (bytes / j->d->bandwidth + STEP_SECONDS * j->p.n_steps);
     if (ops > 0 && j->d->compute > 0) j->v->prefill = j->d->compute / ops;
 }
 
 static void too_large(struct verdict *v, struct arena *a, const struct verdict_device *d)
 {
+    struct amount have = amount(d->memory), need = amount(v->memory.total);
     v->fits = false;
     v->short_by = v->memory.total - d->memory;
-    REFUSE(v, a, "%.*s has %.2f GiB for it and %.2f GiB are needed: %llu bytes short",
-           NAME(d->name), gib(d->memory), gib(v->memory.total), (unsigned long long)v->short_by);
+    REFUSE(v, a, "%.*s has %s for it and %s are needed: %llu bytes short", NAME(d->name), have.text,
+           need.text, (unsigned long long)v->short_by);
 }
 
 static void weigh(struct judge *j, const struct gguf *g)

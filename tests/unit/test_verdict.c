@@ -185,10 +185,10 @@ static void test_memory(void)
            w.short_by == v.memory.total - 1,
        "nothing fits into one byte");
     d = large;
-    d.bandwidth *= 2;
-    ok(judge_path(&w, llama, &caps, &d, &ask) && v.decode > 0 &&
-           fabs(w.decode / v.decode - 2) < 1e-6 && fabs(w.prefill / v.prefill - 1) < 1e-6,
-       "twice the bandwidth decodes twice as fast");
+    d.bandwidth *= 2; /* of memory; the steps themselves take their time */
+    ok(judge_path(&w, llama, &caps, &d, &ask) && v.decode > 0 && w.decode / v.decode > 1.2 &&
+           w.decode / v.decode <= 2 && fabs(w.prefill / v.prefill - 1) < 1e-6,
+       "more bandwidth decodes faster, at most in proportion, and does not prefill faster");
 }
 
 /* ---- repositories ---- */
