@@ -75,6 +75,14 @@ bool verdict_is_model_compatible(struct arena *a, const struct hub_model *m, con
 size_t verdict_filter_compatible_models(struct arena *a, const struct hub_model **models, size_t n,
                                         const struct caps *c);
 
+/* The same in JSON, appended to `out`. The request is an object:
+ *   call     "is_model_compatible" or "check_model_worker_compatibility" (a verdict; the first
+ *            whatever the device), "filter_compatible_models" (the ids that are)
+ *   worker   capabilities; model or models: replies of the Hub
+ *   device   {name, memory, bandwidth, compute, threads}, context, slots, kv_type, set: optional
+ * ERR_INVALID and ERR_FORMAT name the member. */
+MUST_CHECK enum err verdict_call(struct arena *a, str request, buf *out, struct err_info *e);
+
 const char *verdict_confidence_name(enum verdict_confidence c);
 /* As one JSON object, always the same members in the same order. */
 void verdict_write(const struct verdict *v, struct jsonw *w);

@@ -269,6 +269,63 @@ static void test_filter(void)
        "the compatible ones are kept, in their order");
 }
 
+/* ---- the judge in JSON ---- */
+
+static str called(const char *call, const char *rest, const char *caps_text)
+{
+    static buf out;
+    buf request = {.cap = MIB(4)};
+    struct err_info e = {0};
+    buf_fini(&out);
+    buf_init(&out, MIB(1));
+    buf_printf(&request, "{\"call\":\"%s\",%s,\"worker\":%s}", call, rest, caps_text);
+    if (verdict_call(&arena, arena_str(&arena, buf_view(&request)), &out, &e)) {
+        ok(out.n == 0, "nothing is written of a call that fails");
+        buf_c(&out, e.text);
+    }
+    buf_fini(&request);
+    return buf_view(&out);
+}
+
+static bool has(str s, const char *part)
+{
+    return str_find(s, str_c(part), 0) != SIZE_MAX;
+}
+
+static void test_calls(void)
+{
+    static const char model[] = "\"model\":{\"id\":\"a/m-8B-GGUF\",\"tags\":[\"gguf\",\"llama\"],"
+                                "\"siblings\":[{\"rfilename\":\"m-Q8_0.gguf\",\"size\":9000}]}";
+    char text[1024], *caps_text;
+    size_t n;
+    if (map_read_file(RBEE_SOURCE_DIR "/tests/golden/verdicts/caps.json", MIB(1), &caps_text, &n,
+                      &err)) {
+        ok(false, "%s", err.text);
+        return;
+    }
+    snprintf(text, sizeof text,
+             "%s,\"device\":{\"name\":\"pc\",\"memory\":100},\"kvType\":\"q8_0\"", model);
+    str s = called("check_model_worker_compatibility", text, caps_text);
+    ok(has(s, "\"compatible\":true,\"fits\":false") && has(s, "\"short_by\":8900"),
+       "check: on that machine it does not fit");
+    s = called("isModelCompatible", text, caps_text);
+    ok(has(s, "\"compatible\":true,\"fits\":true"), "is: whatever the machine it is compatible");
+    s = called("filter_compatible_models",
+               "\"models\":[{\"id\":\"a\",\"tags\":[\"onnx\"]},{\"id\":\"b\",\"tags\":[\"gguf\","
+               "\"phi3\"]}]",
+               caps_text);
+    is_str(s, S("[\"b\"]"), "filter: the ids");
+    ok(has(called("judge", text, caps_text), "'judge'"), "another function is refused by name");
+    ok(has(called("is_model_compatible", "\"x\":1", caps_text), "'model'"), "a missing model");
+    ok(has(called("filter_compatible_models", model, caps_text), "'models'"), "missing models");
+    ok(has(called("is_model_compatible", text, "null"), "'id'"), "a worker that says nothing");
+    snprintf(text, sizeof text, "%s,\"slots\":-1", model);
+    ok(has(called("is_model_compatible", text, caps_text), "'slots'"), "a negative number");
+    snprintf(text, sizeof text, "%s,\"kv_type\":\"q9\"", model);
+    ok(has(called("is_model_compatible", text, caps_text), "q9"), "an unknown type");
+    mem_free(caps_text);
+}
+
 static void test_bad_caps(void)
 {
     static const char *const bad[][2] = {
@@ -297,6 +354,7 @@ int main(void)
     test_refusals();
     test_memory();
     test_filter();
+    test_calls();
     test_cases();
     arena_fini(&arena);
     return tap_end();
