@@ -65,6 +65,10 @@
 #define LIMIT_STORE_MODELS 10000
 #define LIMIT_STORE_DEPTH  4 /* folders below a root */
 #define LIMIT_STORE_ARENA  MIB(64)
+#define LIMIT_PULL_STREAMS 16      /* ranges of one file that come at once */
+#define LIMIT_PULL_REPLY   MIB(64) /* what the hub says of one repository */
+#define LIMIT_PULL_SMALL   MIB(64) /* a config.json, read before its weights */
+#define LIMIT_PULL_TOKEN   512
 
 /* hive and queen */
 #define LIMIT_WORKERS 64  /* of one hive */

@@ -102,6 +102,10 @@ MUST_CHECK enum err gguf_copy_new(struct gguf *g, uint64_t bytes, uint8_t **out,
 /* The values of index i of the third dimension, wherever they lie: bytes / dim[2] bytes. */
 const uint8_t *gguf_tensor_part(const struct gguf_tensor *t, uint64_t i);
 
+/* Sorts the tensor names of g into g->tensor_names and refuses one that occurs twice: for whoever
+ * puts the tensors of several headers into one. */
+MUST_CHECK enum err gguf_index_tensors(struct gguf *g, struct arena *a, struct err_info *e);
+
 /* NULL when there is no such key. */
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key);
 /* Typed reads. Absent key: *out keeps its value and ERR_OK is returned; present with a type that

@@ -10,9 +10,6 @@
 /* Bytes of a scalar of this type; 0 for strings and arrays. */
 size_t gguf_type_bytes(enum gguf_type t);
 
-/* Sorts the tensor names of g into g->tensor_names and refuses one that occurs twice. */
-enum err gguf_index_tensors(struct gguf *g, struct arena *a, struct err_info *e);
-
 /* Copies are a stack. Takes those made since `mark` (g->copies of then) off it, as a list. */
 struct gguf_copy *gguf_copy_cut(struct gguf *g, struct gguf_copy *mark);
 /* Does the tensor lie in one of the list? */

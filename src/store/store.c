@@ -71,11 +71,11 @@ static void add_shipped_roots(struct store *s)
 enum err store_init(struct store *s, struct err_info *e)
 {
     const char *models = getenv("RBEE_MODELS"), *run = getenv("XDG_RUNTIME_DIR");
-    char own[STORE_PATH_MAX];
     bool good;
 
     *s = (struct store){0};
-    good = models ? join(own, models, "") : xdg(own, "XDG_CACHE_HOME", ".cache", "rbee/models");
+    good =
+        models ? join(s->own, models, "") : xdg(s->own, "XDG_CACHE_HOME", ".cache", "rbee/models");
     good = good && xdg(s->state, "XDG_DATA_HOME", ".local/share", "rbee");
     good = good && xdg(s->config, "XDG_CONFIG_HOME", ".config", "rbee");
     if (!good)
@@ -89,7 +89,7 @@ enum err store_init(struct store *s, struct err_info *e)
     if (strlen(s->run) > 80)
         snprintf(s->run, sizeof s->run, "/tmp/rbee-%u-%08x", (unsigned)getuid(),
                  (unsigned)str_hash(str_c(s->state)));
-    add_root(s, own);
+    add_root(s, s->own);
     add_shipped_roots(s);
     return ERR_OK;
 }
@@ -151,6 +151,7 @@ enum err store_find(const struct store *s, str name, char out[STORE_PATH_MAX], s
 {
     static const char *const ends[] = {"", ".gguf"};
     char path[STORE_PATH_MAX];
+    enum err code;
 
     for (int i = 0; i < s->n_roots && name_ok(name); i++) {
         for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++) {
@@ -162,9 +163,10 @@ enum err store_find(const struct store *s, str name, char out[STORE_PATH_MAX], s
             return ERR_OK;
         }
     }
+    if ((code = store_repo_find(s, name, out, e)) != ERR_NOMODEL) return code;
     return ERR_FAIL(e, NOMODEL,
-                    "no model '%.*s' here; `rbee ls` lists what there is, and a path to a .gguf "
-                    "file or to a Hugging Face directory works too",
+                    "no model '%.*s' here; `rbee ls` lists what there is, `rbee pull` fetches "
+                    "more, and a path to a .gguf file or to a Hugging Face directory works too",
                     STR(str_sub(name, 0, 200)));
 }
 

@@ -2,9 +2,10 @@
  *
  * Directories follow the XDG variables: models in ~/.cache/rbee/models, state in
  * ~/.local/share/rbee, configuration in ~/.config/rbee; RBEE_MODELS overrides the first. Models
- * that came with the program (beside the executable) are found too. A model is named by a path, or
- * by its file's path below one of the model folders without ".gguf". Names are checked before they
- * become paths: no "..", no absolute parts, no control characters.
+ * that came with the program (beside the executable) are found too. A model is named by a path, by
+ * its file's path below one of the model folders without ".gguf", or as the Hub has it:
+ * "ORG/REPO:QUANT" and what else pick.h reads, looked for in the folder ORG/REPO. Names are checked
+ * before they become paths: no "..", no absolute parts, no control characters.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -19,6 +20,7 @@
 struct store {
     char roots[STORE_ROOTS_MAX][STORE_PATH_MAX]; /* model folders, the user's own first */
     int n_roots;
+    char own[STORE_PATH_MAX]; /* where new models go, the first root once it exists */
     char state[STORE_PATH_MAX];
     char config[STORE_PATH_MAX];
     char run[STORE_PATH_MAX]; /* sockets: XDG_RUNTIME_DIR/rbee, else below state */
@@ -31,6 +33,10 @@ MUST_CHECK enum err store_init(struct store *s, struct err_info *e);
  */
 MUST_CHECK enum err store_find(const struct store *s, str name, char out[STORE_PATH_MAX],
                                struct err_info *e);
+/* The same for "ORG/REPO[:QUANT|:FILE]" among the files in that folder; store_find() asks it last.
+ * ERR_NOTFOUND when none of the folder's models is meant; ERR_NOMODEL when there is no folder. */
+MUST_CHECK enum err store_repo_find(const struct store *s, str name, char out[STORE_PATH_MAX],
+                                    struct err_info *e);
 /* The absolute path of the file that `name` means, be it a name or a path, NUL-terminated in `out`.
  * ERR_NOMODEL says what to do. Whether the file is a model is for others to find out. */
 MUST_CHECK enum err store_resolve(const struct store *s, str name, char out[STORE_PATH_MAX],
