@@ -16,7 +16,7 @@ from _rbee import (BIN, DATA, HOME, MODELS, Queen, RBEE, SLOW, WORKER, all_gone,
 
 TINY = make_model("tiny")
 TEXT = text_model()
-COMMANDS = ("run chat serve ps stop ls show fit explain tokenize eval bench queen hive version completion").split()
+COMMANDS = ("run chat serve ps stop pull ls show fit explain tokenize eval bench queen hive version completion").split()
 
 
 def helps():

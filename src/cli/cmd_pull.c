@@ -1,0 +1,346 @@
+/* cmd_pull: `rbee pull`: a model of the Hugging Face Hub into the store.
+ *
+ * In order: the list of files, the choice among them, the verdict from their headers, room on the
+ * disk, then the files one after the other, the one that makes the model visible last. What to
+ * print is decided here; what happens on the network and the disk, in store/download.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/os.h"
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "store/hubapi.h"
+#include "store/precheck.h"
+#include "store/store.h"
+
+struct pull_opts {
+    const char *model;
+    bool force, dry_run;
+    int64_t connections, retries, stall_ms;
+};
+
+static const struct opt rows[] = {
+    {"force", 'f', OPT_BOOL, offsetof(struct pull_opts, force), NULL, NULL, NULL, 0, 0, NULL, NULL,
+     "fetch also what cannot run here"},
+    {"dry-run", 0, OPT_BOOL, offsetof(struct pull_opts, dry_run), NULL, NULL, NULL, 0, 0, NULL,
+     NULL, "choose and judge, fetch no weights"},
+    {"connections", 0, OPT_INT, offsetof(struct pull_opts, connections), "N", "4", NULL, 1,
+     LIMIT_PULL_STREAMS, "RBEE_PULL_CONNECTIONS", "pull_connections",
+     "ranges of one file that come at once"},
+    {"retries", 0, OPT_INT, offsetof(struct pull_opts, retries), "N", "8", NULL, 0, 1000,
+     "RBEE_PULL_RETRIES", "pull_retries", "failures in a row before it gives up"},
+    {"stall", 0, OPT_TIME, offsetof(struct pull_opts, stall_ms), "TIME", "30s", NULL, 1000, 3600000,
+     "RBEE_PULL_STALL", "pull_stall", "begin a transfer anew after so long without a byte"},
+    {0},
+};
+
+static const struct opt_pos pos[] = {
+    {"MODEL", offsetof(struct pull_opts, model), true, false,
+     "ORG/REPO, ORG/REPO:QUANT, ORG/REPO:FILE, or an address of the Hub"},
+    {0},
+};
+
+static const struct opt_spec spec = {
+    .opts = rows,
+    .pos = pos,
+    .command = "rbee pull",
+    .summary = "Fetches a model from the Hugging Face Hub.",
+    .details = "Without a QUANT or FILE it takes Q4_K_M, or the nearest to it that fits into "
+               "memory. What cannot run here is refused before its weights are fetched. "
+               "Interrupted, the same command goes on where it was. A token for gated models "
+               "comes from HF_TOKEN or from the file that the Hub's own program keeps.",
+    .examples = "rbee pull ggml-org/gemma-3-4b-it-GGUF\n"
+                "rbee pull Qwen/Qwen3-8B-GGUF:Q8_0\n"
+                "rbee pull hf.co/org/repo:folder/model-Q4_K_M.gguf",
+};
+
+/* ---- progress ---- */
+
+struct show {
+    atomic_bool *interrupted;
+    bool terminal;
+    char label[64];
+    uint64_t before, all; /* bytes of the set: in files that are done, in all */
+    int tenth;            /* last one that a line was printed for */
+    bool drawn;
+};
+
+static bool on_stop(void *owner)
+{
+    struct show *s = owner;
+
+    return atomic_load(s->interrupted);
+}
+
+static void time_left(double seconds, char out[32])
+{
+    long n = (long)seconds;
+
+    if (seconds > 360000)
+        snprintf(out, 32, "days left");
+    else if (n >= 3600)
+        snprintf(out, 32, "%ld h %02ld min left", n / 3600, n / 60 % 60);
+    else if (n >= 60)
+        snprintf(out, 32, "%ld min %02ld s left", n / 60, n % 60);
+    else
+        snprintf(out, 32, "%ld s left", n);
+}
+
+static void draw(struct show *s, const struct download_progress *p)
+{
+    char have[24], all[24], rate[24], left[32] = "", bar[24];
+    uint64_t done = s->before + p->done;
+    double part = s->all ? (double)done / (double)s->all : 1;
+    size_t full = (size_t)(part * 20);
+
+    memset(bar, ' ', sizeof bar);
+    memset(bar, '=', full > 20 ? 20 : full);
+    bar[20] = 0;
+    if (p->rate > 0 && !p->checking) time_left((double)(s->all - done) / p->rate, left);
+    fprintf(stderr, "\r\033[K%.24s [%s] %3.0f%% %s of %s", s->label, bar, 100 * part,
+            cli_bytes(done, have), cli_bytes(s->all, all));
+    if (p->checking)
+        fprintf(stderr, ", checking");
+    else if (p->rate > 0)
+        fprintf(stderr, ", %s/s, %s", cli_bytes((uint64_t)p->rate, rate), left);
+    fflush(stderr);
+    s->drawn = true;
+}
+
+static void say(struct show *s, const struct download_progress *p)
+{
+    char have[24], all[24], rate[24], left[32] = "";
+    uint64_t done = s->before + p->done;
+    int tenth = s->all ? (int)((double)done / (double)s->all * 10) : 10;
+
+    if (p->checking || tenth <= s->tenth) return;
+    s->tenth = tenth;
+    if (p->rate > 0) time_left((double)(s->all - done) / p->rate, left);
+    fprintf(stderr, "%s: %d%%, %s of %s%s%s%s%s\n", s->label, tenth * 10, cli_bytes(done, have),
+            cli_bytes(s->all, all), p->rate > 0 ? ", " : "",
+            p->rate > 0 ? cli_bytes((uint64_t)p->rate, rate) : "", p->rate > 0 ? "/s, " : "", left);
+}
+
+static void on_progress(const struct download_progress *p, void *owner)
+{
+    struct show *s = owner;
+
+    if (p->note) {
+        fprintf(stderr, "%s%s\n", s->drawn ? "\r\033[K" : "", p->note);
+        s->drawn = false;
+    } else if (s->terminal) {
+        draw(s, p);
+    } else {
+        say(s, p);
+    }
+}
+
+static void end_bar(struct show *s)
+{
+    if (s->drawn) fputs("\r\033[K", stderr);
+    s->drawn = false;
+}
+
+/* ---- steps ---- */
+
+struct pull {
+    struct pull_opts o;
+    struct store store;
+    struct arena a;
+    char endpoint[1024], token[LIMIT_PULL_TOKEN];
+    struct download_conf conf;
+    struct pick_name name;
+    struct hubapi_repo repo;
+    struct pick pick;
+    struct precheck check;
+    struct show show;
+};
+
+static enum err prepare(struct pull *p, struct err_info *e)
+{
+    enum err code;
+
+    if ((code = pick_name(str_c(p->o.model), &p->name, e)) || (code = store_init(&p->store, e)) ||
+        (code = hubapi_endpoint(p->endpoint, e)) || (code = download_init(e)))
+        return code;
+    p->show = (struct show){.interrupted = client_catch_interrupt(), .terminal = isatty(2)};
+    p->conf = (struct download_conf){.endpoint = p->endpoint,
+                                     .token = hubapi_token(p->token) ? p->token : NULL,
+                                     .n_streams = (uint32_t)p->o.connections,
+                                     .retries = (uint32_t)p->o.retries,
+                                     .stall_ms = (uint32_t)p->o.stall_ms,
+                                     .stop = on_stop,
+                                     .progress = on_progress,
+                                     .owner = &p->show};
+    return ERR_OK;
+}
+
+/* The word behind ':' with which `rbee run` finds it again. */
+static str short_name(const struct pull *p)
+{
+    const struct pick_file *f = &p->repo.files[p->pick.main];
+
+    if (p->pick.folder) return S("");
+    return f->name.quant && !p->name.want.n ? str_c(f->name.quant)
+           : p->name.want.n                 ? p->name.want
+                                            : f->path;
+}
+
+/* What may be taken for weights: the rest of memory holds the cache and the other programs. */
+static uint64_t memory_for_weights(void)
+{
+    return os_mem_total() / 10 * 9;
+}
+
+static enum err choose(struct pull *p, struct err_info *e)
+{
+    const struct pick_file *f;
+    char size[24];
+    enum err code;
+
+    if ((code = hubapi_list(&p->repo, &p->a, &p->conf, &p->name, e))) return code;
+    code = pick_files(p->repo.files, p->repo.n_files, p->name.want, memory_for_weights(), &p->pick,
+                      &p->a, e);
+    if (code) {
+        char text[ERR_TEXT_MAX];
+
+        snprintf(text, sizeof text, "%s", e->text);
+        return err_fail(e, code, e->file, e->line, "%.*s: %s", STR(p->repo.id), text);
+    }
+    f = &p->repo.files[p->pick.main];
+    if (p->pick.folder)
+        printf("%.*s, %s: %s\n", STR(p->repo.id), cli_bytes(p->pick.bytes, size), p->pick.why);
+    else
+        printf("%.*s: %.*s%s, %s: %s\n", STR(p->repo.id), STR(f->path),
+               p->pick.n > 1 ? " and its other parts" : "", cli_bytes(p->pick.bytes, size),
+               p->pick.why);
+    fflush(stdout);
+    return ERR_OK;
+}
+
+static enum err judge(struct pull *p, struct err_info *e)
+{
+    char weights[24], cache[24];
+    enum err code = precheck_run(&p->check, &p->a, &p->conf, &p->repo, &p->pick, e);
+    const struct precheck *c = &p->check;
+
+    if (code) return code;
+    if (c->refused && !p->o.force)
+        return err_fail(e, c->refused, __FILE__, __LINE__,
+                        "%.*s cannot run here: %s (--force fetches it anyway)", STR(p->repo.id),
+                        c->why);
+    if (c->refused)
+        printf("It cannot run here: %s\nFetching it anyway.\n", c->why);
+    else if (c->cache_bytes)
+        printf("It runs here: %.*s, %s of weights, %s for a context of %u.\n", STR(c->arch),
+               cli_bytes(c->weight_bytes, weights), cli_bytes(c->cache_bytes, cache), c->n_ctx);
+    else
+        printf("By its config.json it runs here: %.*s, %s.\n", STR(c->arch),
+               cli_bytes(c->weight_bytes, weights));
+    fflush(stdout);
+    return ERR_OK;
+}
+
+static enum err job_of(struct pull *p, size_t i, struct download_job *job, struct err_info *e)
+{
+    const struct pick_file *f = &p->repo.files[p->pick.files[i]];
+    char path[STORE_PATH_MAX];
+    int n =
+        snprintf(path, sizeof path, "%s/%.*s/%.*s", p->store.own, STR(p->repo.id), STR(f->path));
+
+    if (n <= 0 || n >= STORE_PATH_MAX - 64)
+        return ERR_FAIL(e, INVALID, "the path of the model folder is too long");
+    *job = (struct download_job){
+        .path = arena_str(&p->a, str_c(path)).p,
+        .url = hubapi_url(&p->repo, &p->a, p->endpoint, f->path),
+        .bytes = f->bytes,
+        .digest = f->digest,
+    };
+    return job->path && job->url ? ERR_OK : ERR_FAIL(e, NOMEM, "no memory for a file's names");
+}
+
+/* All files together, before the first of them. */
+static enum err check_room(struct pull *p, struct err_info *e)
+{
+    struct download_job job;
+    struct statvfs v;
+    uint64_t need = 0, have;
+    enum err code;
+
+    if ((code = os_mkdirs(p->store.own, e))) return code;
+    for (size_t i = 0; i < p->pick.n; i++) {
+        if ((code = job_of(p, i, &job, e))) return code;
+        need += download_missing(&job);
+    }
+    if (statvfs(p->store.own, &v) < 0) return err_errno(e, errno, "look at", p->store.own);
+    have = (uint64_t)v.f_bavail * v.f_frsize;
+    if (need <= have) return ERR_OK;
+    return ERR_FAIL(e, NOSPACE,
+                    "%s has %llu bytes free and %llu are needed: %llu short; make room or name a "
+                    "folder on another disk with RBEE_MODELS",
+                    p->store.own, (unsigned long long)have, (unsigned long long)need,
+                    (unsigned long long)(need - have));
+}
+
+static enum err fetch_one(struct pull *p, size_t i, struct err_info *e)
+{
+    struct download_job job;
+    char dir[STORE_PATH_MAX];
+    char *slash;
+    enum err code;
+
+    if ((code = job_of(p, i, &job, e))) return code;
+    snprintf(dir, sizeof dir, "%s", job.path);
+    slash = strrchr(dir, '/');
+    *slash = 0;
+    snprintf(p->show.label, sizeof p->show.label, "%s", job.path + (slash - dir) + 1);
+    if ((code = os_mkdirs(dir, e)) || (code = download_file(&p->conf, &job, e))) return code;
+    p->show.before += job.bytes;
+    return ERR_OK;
+}
+
+static enum err pull(struct pull *p, struct err_info *e)
+{
+    enum err code;
+    str word;
+
+    if ((code = prepare(p, e)) || (code = choose(p, e)) || (code = judge(p, e)) ||
+        (code = check_room(p, e)) || p->o.dry_run)
+        return code;
+    p->show.all = p->pick.bytes;
+    for (size_t i = 0; i < p->pick.n && !code; i++)
+        code = fetch_one(p, i, e);
+    end_bar(&p->show);
+    if (code) return code;
+    word = short_name(p);
+    printf("Here and checked. Use it: rbee run %.*s%s%.*s\n", STR(p->repo.id), word.n ? ":" : "",
+           STR(word));
+    return ERR_OK;
+}
+
+static enum err run(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
+{
+    static struct pull p;
+    bool help;
+    enum err code;
+
+    if ((code = cli_parse(cmd, argc, argv, &p.o, &help, e)) || help) return code;
+    arena_init(&p.a, GIB(2));
+    code = pull(&p, e);
+    arena_fini(&p.a);
+    return code;
+}
+
+const struct cli_cmd cmd_pull = {
+    .name = "pull",
+    .group = "Use models",
+    .summary = "fetch a model from the Hugging Face Hub",
+    .spec = &spec,
+    .run = run,
+};
