@@ -304,7 +304,7 @@ static enum err open_loras(struct load *l, const struct engine_conf *conf, struc
     if (!l->loras) return ERR_FAIL(e, NOMEM, "no memory for %u adapters", conf->n_loras);
     for (uint32_t i = 0; i < conf->n_loras; i++) {
         const struct engine_lora *lora = &conf->loras[i];
-        enum err err = lora_open(&l->loras[i], lora->path, lora->scale, l->meta.arch, e);
+        enum err err = lora_open(&l->loras[i], lora->path, lora->scale, &l->meta, e);
         if (err) return err;
         l->n_loras++;
     }

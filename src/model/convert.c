@@ -35,22 +35,19 @@ struct rows {
     const float *importance; /* [third dimension][cols], or NULL */
 };
 
-/* GGUF's row i of a head, pairs side by side, in a directory that has halves. */
-static uint64_t source_row(const struct rows *r, uint64_t i)
+uint64_t convert_source_row(uint64_t head, uint64_t n_rot, uint64_t i)
 {
-    uint64_t in;
+    uint64_t in = i % head;
 
-    if (!r->head) return i;
-    in = i % r->head;
-    if (in >= r->n_rot) return i;
-    return i - in + (in % 2 ? r->n_rot / 2 : 0) + in / 2;
+    if (in >= n_rot) return i;
+    return i - in + (in % 2 ? n_rot / 2 : 0) + in / 2;
 }
 
 static const uint8_t *row_at(const struct rows *r, uint64_t i)
 {
     uint64_t per_part = r->t->n_dims > 1 ? r->t->dim[1] : r->n;
 
-    i = source_row(r, i);
+    if (r->head) i = convert_source_row(r->head, r->n_rot, i);
     if (!r->t->parts) return r->t->data + i * r->from_bytes;
     return r->t->parts[i / per_part] + i % per_part * r->from_bytes;
 }

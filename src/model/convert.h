@@ -38,6 +38,10 @@ void convert_learn(const struct gguf *g, struct quant_model *m);
 enum dtype convert_type(const struct quant_mix *mix, const struct quant_model *m,
                         const struct gguf_tensor *t);
 
+/* Where a Hugging Face directory that rotates halves has the row that is row i of GGUF's q or k,
+ * which rotates pairs: heads of `head` rows, the first n_rot of which turn. */
+uint64_t convert_source_row(uint64_t head, uint64_t n_rot, uint64_t i);
+
 /* Quantises the matrices among g's tensors first..n-1 into memory that g owns; the others stay. */
 MUST_CHECK enum err convert_in_place(struct gguf *g, uint64_t first, const struct quant_mix *mix,
                                      const struct quant_model *m, uint32_t n_threads,

@@ -103,6 +103,14 @@ const struct hf_arch *hf_arch_find(str class_name)
     return NULL;
 }
 
+const struct hf_arch *hf_arch_of_gguf(str gguf)
+{
+    if (str_eqc(gguf, "mistral3")) gguf = S("llama"); /* a name that hf_keys_mistral3 chooses */
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (str_eqc(gguf, rows[i].gguf)) return &rows[i];
+    return NULL;
+}
+
 const char *hf_arch_of(str class_name)
 {
     const struct hf_arch *a = hf_arch_find(class_name);

@@ -104,6 +104,8 @@ MUST_CHECK enum err hf_rope_tensors(struct hf *h); /* factors, where the scaling
 
 /* ---- hf_arch, hf_keys, hf_rules: the tables ---- */
 const struct hf_arch *hf_arch_find(str class_name);
+/* The first row of a GGUF architecture: all of them share names of tensors and layouts. */
+const struct hf_arch *hf_arch_of_gguf(str gguf);
 void hf_arch_names(buf *out); /* all GGUF names, for a refusal */
 const struct hf_rule *hf_rules_find(const struct hf_arch *arch, str name, bool in_layer,
                                     str *suffix);
@@ -143,6 +145,10 @@ MUST_CHECK enum err hf_files_index(struct hf_index *x, struct arena *a, str json
 
 /* ---- hf_tensors: entries to tensors ---- */
 MUST_CHECK enum err hf_tensors(struct hf *h);
+/* Which rule a tensor of the files falls under and what it is called in GGUF; x->rule is NULL when
+ * the model does not need it. */
+MUST_CHECK enum err hf_tensors_resolve(struct hf *h, const struct safetensors_tensor *t,
+                                       struct hf_entry *x);
 /* Appends a tensor to the model. dim[0] is the contiguous one. The name is copied. */
 MUST_CHECK enum err hf_tensors_add(struct hf *h, str name, enum dtype t, const uint64_t *dim,
                                    uint32_t n_dims, const uint8_t *data);

@@ -120,7 +120,7 @@ static bool ignored(const struct hf *h, str name, const struct name *n)
            (h->skip_mtp || hf_get(h, "num_nextn_predict_layers"));
 }
 
-static enum err resolve(struct hf *h, const struct safetensors_tensor *t, struct hf_entry *x)
+enum err hf_tensors_resolve(struct hf *h, const struct safetensors_tensor *t, struct hf_entry *x)
 {
     str suffix = {0}, gguf;
     struct name n;
@@ -254,7 +254,7 @@ enum err hf_tensors(struct hf *h)
     if ((h->n_all && !x) || !h->g->tensors)
         return ERR_FAIL(h->e, NOMEM, "no memory for %zu tensors", h->n_all);
     for (size_t i = 0; i < h->n_all; i++) {
-        if ((r = resolve(h, h->all[i], &x[n]))) return r;
+        if ((r = hf_tensors_resolve(h, h->all[i], &x[n]))) return r;
         n += x[n].rule != NULL;
     }
     if (n) qsort(x, n, sizeof *x, by_place);

@@ -6,6 +6,7 @@
  */
 #include "model/lora.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -32,13 +33,19 @@ static enum err check_file(struct lora *l, str arch, struct err_info *e)
     return ERR_OK;
 }
 
-enum err lora_open(struct lora *l, const char *path, float scale, str arch, struct err_info *e)
+enum err lora_open(struct lora *l, const char *path, float scale, const struct meta *base,
+                   struct err_info *e)
 {
     enum err r;
 
     *l = (struct lora){.path = path, .scale = scale};
-    if ((r = gguf_open(&l->gguf, path, e))) return r;
-    if ((r = check_file(l, arch, e))) lora_close(l);
+    if (lora_peft_is_dir(path))
+        r = lora_peft_open(l, path, base, e);
+    else if ((r = gguf_open(&l->gguf, path, e)))
+        return r;
+    else
+        r = check_file(l, base ? base->arch : S(""), e);
+    if (r) lora_close(l);
     return r;
 }
 
@@ -72,6 +79,7 @@ struct rewrite {
 
 struct pair {
     const struct gguf_tensor *a, *b;
+    uint64_t first, rows; /* where a step's rows begin in B, and how many B should have */
 };
 
 static const struct gguf_tensor *find(const struct lora *l, str name, const char *suffix)
@@ -87,11 +95,36 @@ static const struct gguf_tensor *find(const struct lora *l, str name, const char
     return NULL;
 }
 
-/* False when the adapter has nothing for this tensor. */
-static bool find_pair(const struct rewrite *w, str name, struct pair *out)
+/* All rows of the tensor that a step uses a slice of. */
+static uint64_t rows_of(const struct rewrite *w, const struct plan_tensor *t)
 {
-    out->a = find(w->l, name, ".lora_a");
-    out->b = find(w->l, name, ".lora_b");
+    uint64_t n = 0;
+
+    for (uint32_t i = 0; i < w->p->n_tensors; i++) {
+        const struct plan_tensor *o = &w->p->tensors[i];
+
+        if (o->file == t->file && o->first + o->rows > n) n = o->first + o->rows;
+    }
+    return n;
+}
+
+/* What the adapter has for this tensor, or under the name that its rows have where q, k and v lie
+ * apart. False when it has nothing. */
+static bool find_pair(const struct rewrite *w, const struct plan_tensor *t, struct pair *out)
+{
+    const str whole = S("attn_qkv.weight");
+    char name[64];
+    str part = {name, t->name.n - 2};
+
+    *out = (struct pair){find(w->l, t->name, ".lora_a"), find(w->l, t->name, ".lora_b"), t->first,
+                         rows_of(w, t)};
+    if (out->a || out->b) return true;
+    if (!str_ends(t->name, whole) || t->name.n > sizeof name) return false;
+    snprintf(name, sizeof name, "%.*sattn_%c.weight", (int)(t->name.n - whole.n), t->name.p,
+             t->first == 0                         ? 'q'
+             : t->first + t->rows == rows_of(w, t) ? 'v'
+                                                   : 'k');
+    *out = (struct pair){find(w->l, part, ".lora_a"), find(w->l, part, ".lora_b"), 0, t->rows};
     return out->a || out->b;
 }
 
@@ -130,11 +163,16 @@ static enum err check_pair(const struct rewrite *w, const struct plan_step *s, c
     const struct plan_tensor *t = &w->p->tensors[s->w];
 
     if (m->a && m->b && m->a->n_dims <= 2 && m->b->n_dims <= 2 && m->a->dim[0] == t->cols &&
-        m->a->dim[1] == m->b->dim[0] && m->a->dim[1] <= LIMIT_MODEL_DIM &&
-        m->b->dim[1] >= t->first + t->rows)
+        m->a->dim[1] == m->b->dim[0] && m->a->dim[1] <= LIMIT_MODEL_DIM && m->b->dim[1] == m->rows)
         return ERR_OK;
     return ERR_FAIL(w->e, FORMAT, "%s: the matrices for tensor '%.*s' do not fit it", w->l->path,
                     STR(t->name));
+}
+
+static float factor_of(const struct lora *l, const struct gguf_tensor *a)
+{
+    if (l->factors) return l->factors[a - l->gguf.tensors];
+    return l->alpha != 0.0f ? l->alpha / (float)a->dim[1] : 1.0f;
 }
 
 static enum err add_product(struct rewrite *w, const struct plan_step *s, const struct pair *m,
@@ -151,11 +189,11 @@ static enum err add_product(struct rewrite *w, const struct plan_step *s, const 
     x->w = add_tensor(w, m->a, 0, rank);
     x = add_step(w, s, OP_LINEAR, REG_L1, REG_L0, s->n);
     x->n_src = rank;
-    x->w = add_tensor(w, m->b, t->first, t->rows);
+    x->w = add_tensor(w, m->b, m->first, t->rows);
     x = add_step(w, s, OP_ADD, s->dst, s->dst, s->n);
     x->src2 = REG_L1;
     x->n_src = x->n_src2 = s->n;
-    x->scale = w->l->scale * (w->l->alpha != 0.0f ? w->l->alpha / (float)rank : 1.0f);
+    x->scale = w->l->scale * factor_of(w->l, m->a);
     w->used[file_of(w, m->a) - first_used] = w->used[file_of(w, m->b) - first_used] = true;
     return ERR_OK;
 }
@@ -170,7 +208,7 @@ static enum err adapt(struct rewrite *w, const struct plan_step *s, uint32_t fir
         if (weights[i] == PLAN_NO_TENSOR) continue;
         const struct plan_tensor *t = &w->p->tensors[weights[i]];
 
-        if (!find_pair(w, t->name, &m)) continue;
+        if (!find_pair(w, t, &m)) continue;
         if (s->op == OP_LINEAR) return add_product(w, s, &m, first_used);
         return ERR_FAIL(w->e, UNSUPPORTED,
                         "%s changes tensor '%.*s', which the model uses in the step %s; adapters "

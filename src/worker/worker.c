@@ -134,7 +134,7 @@ static enum err open_and_close(void *arg, struct err_info *e)
 static enum err open_and_close_lora(void *arg, struct err_info *e)
 {
     struct lora l;
-    enum err code = lora_open(&l, arg, 1.0f, S(""), e);
+    enum err code = lora_open(&l, arg, 1.0f, NULL, e);
 
     if (!code) lora_close(&l);
     return code;

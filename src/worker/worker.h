@@ -106,7 +106,8 @@ struct worker_conf {
          0,                                                                                        \
          NULL,                                                                                     \
          NULL,                                                                                     \
-         "LoRA adapter (GGUF) to apply, times SCALE; may be repeated or separated by commas"},     \
+         "LoRA adapter to apply, times SCALE: a GGUF file or a directory of PEFT; may be "         \
+         "repeated or separated by commas"},                                                       \
         {"backend", 0,                                                                             \
          OPT_STR,   offsetof(T, member.backend),                                                   \
          "NAME",    NULL,                                                                          \
