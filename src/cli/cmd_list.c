@@ -54,8 +54,10 @@ static void ls_text(const struct store *st, const struct store_model *m, size_t 
     char size[24], day[16];
 
     if (n == 0) {
-        buf_printf(out, "No models here. Put .gguf files below %s.\n",
-                   st->n_roots ? st->roots[0] : "~/.cache/rbee/models");
+        buf_printf(out,
+                   "No models here. `rbee pull ORG/REPO` fetches one into %s; files put there are "
+                   "found too.\n",
+                   st->own);
         return;
     }
     for (size_t i = 0; i < n; i++)

@@ -317,7 +317,11 @@ enum err download_file(const struct download_conf *c, const struct download_job 
     d->job = job;
     d->piece = job->bytes / (c->n_streams * 4) + 1;
     d->piece = d->piece < PIECE_LEAST ? PIECE_LEAST : d->piece > PIECE_MOST ? PIECE_MOST : d->piece;
-    if (!(code = download_part_open(&d->part, job, e))) {
+    code = download_part_open(&d->part, job, e);
+    /* Another process may have ended its download between the look and the lock. */
+    if (!code && d->part.fresh && !(code = download_part_check(c, job, &same, e)) && same) {
+        unlink(d->part.part);
+    } else if (!code) {
         if (!(d->multi = curl_multi_init()))
             code = ERR_FAIL(e, NOMEM, "no memory for a download");
         else

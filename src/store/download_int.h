@@ -36,7 +36,8 @@ bool download_todo_parse(struct download_todo *t, str text, uint64_t bytes, str 
 struct download_hash;
 struct download_part {
     const struct download_job *job;
-    int fd; /* locked */
+    int fd;     /* locked */
+    bool fresh; /* there was no journal of it */
     char part[STORE_PATH_MAX], journal[STORE_PATH_MAX + 16];
     struct download_todo todo; /* missing and not under way */
     struct download_hash *hash;

@@ -205,6 +205,7 @@ enum err download_part_open(struct download_part *p, const struct download_job *
     if (!names(p, job->path)) return ERR_FAIL(e, INVALID, "the path %.200s is too long", job->path);
     if ((code = lock(p, e)) || (code = hash_new(&p->hash, job, e))) return code;
     if (!read_journal(p)) {
+        p->fresh = true;
         p->todo.n = 0;
         (void)download_todo_add(&p->todo, 0, job->bytes);
         unlink(p->journal);
