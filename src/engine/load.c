@@ -263,12 +263,7 @@ static bool smaller(const struct load *l, load_extra_fn *extra, uint64_t avail,
     c->kv_budget = 0;
     for (;;) {
         if (needs(l, c, extra).total <= avail) return true;
-        if (c->n_slots > 1)
-            c->n_slots /= 2;
-        else if (c->n_ctx / 2 >= MEMORY_SMALLEST_CTX)
-            c->n_ctx /= 2;
-        else
-            return false;
+        if (!memory_smaller(&c->n_ctx, &c->n_slots)) return false;
         if (c->want == ENGINE_LOGITS && !l->plan.whole) c->max_out = c->n_slots;
     }
 }

@@ -204,6 +204,20 @@ static enum err open_all(struct hf *h, const char *dir)
     return take_keys(h);
 }
 
+enum err hf_blame(enum err r, const char *dir, const struct err_info *why, struct err_info *e)
+{
+    char head[ERR_TEXT_MAX / 3];
+
+    if (!r || !e) return r;
+    /* The fault matters more than a long path; some errors name the file already. */
+    snprintf(head, sizeof head, "%s", dir);
+    if (strstr(why->text, dir))
+        *e = *why;
+    else
+        err_fail(e, r, why->file, why->line, "%s: %s", head, why->text);
+    return r;
+}
+
 enum err hf_open_as(struct gguf *g, const char *dir, const struct quant_mix *mix,
                     uint32_t n_threads, struct err_info *e)
 {
@@ -215,17 +229,7 @@ enum err hf_open_as(struct gguf *g, const char *dir, const struct quant_mix *mix
     h.mix = mix;
     h.n_threads = n_threads;
     r = end(&h, open_all(&h, dir));
-    if (r && e) {
-        char head[ERR_TEXT_MAX / 3];
-
-        /* The fault matters more than a long path; some errors name the file already. */
-        snprintf(head, sizeof head, "%s", dir);
-        if (strstr(why.text, dir))
-            *e = why;
-        else
-            err_fail(e, r, why.file, why.line, "%s: %s", head, why.text);
-    }
-    return r;
+    return hf_blame(r, dir, &why, e);
 }
 
 enum err hf_open(struct gguf *g, const char *dir, struct err_info *e)

@@ -106,6 +106,8 @@ MUST_CHECK enum err hf_rope_tensors(struct hf *h); /* factors, where the scaling
 const struct hf_arch *hf_arch_find(str class_name);
 /* The first row of a GGUF architecture: all of them share names of tensors and layouts. */
 const struct hf_arch *hf_arch_of_gguf(str gguf);
+/* Passes the fault r on to e, with the directory's name unless it has that already. Returns r. */
+enum err hf_blame(enum err r, const char *dir, const struct err_info *why, struct err_info *e);
 void hf_arch_names(buf *out); /* all GGUF names, for a refusal */
 const struct hf_rule *hf_rules_find(const struct hf_arch *arch, str name, bool in_layer,
                                     str *suffix);

@@ -429,14 +429,5 @@ enum err lora_peft_open(struct lora *l, const char *dir, const struct meta *base
     p.h.e = &why;
     r = open_all(&p, dir);
     arena_fini(&p.h.tree);
-    if (r && e) {
-        char head[ERR_TEXT_MAX / 3];
-
-        snprintf(head, sizeof head, "%s", dir);
-        if (strstr(why.text, dir))
-            *e = why;
-        else
-            err_fail(e, r, why.file, why.line, "%s: %s", head, why.text);
-    }
-    return r;
+    return hf_blame(r, dir, &why, e);
 }

@@ -206,16 +206,22 @@ struct memory_need memory_need(const struct plan *p, const struct memory_conf *c
     return n;
 }
 
+bool memory_smaller(uint32_t *n_ctx, uint32_t *n_slots)
+{
+    if (*n_slots > 1)
+        *n_slots /= 2;
+    else if (*n_ctx / 2 >= MEMORY_SMALLEST_CTX)
+        *n_ctx /= 2;
+    else
+        return false;
+    return true;
+}
+
 bool memory_shrink(const struct plan *p, struct memory_conf *c, uint64_t weights, uint64_t bytes)
 {
     c->kv_budget = 0;
     for (;;) {
         if (memory_need(p, c, weights).total <= bytes) return true;
-        if (c->n_slots > 1)
-            c->n_slots /= 2;
-        else if (c->n_ctx / 2 >= MEMORY_SMALLEST_CTX)
-            c->n_ctx /= 2;
-        else
-            return false;
+        if (!memory_smaller(&c->n_ctx, &c->n_slots)) return false;
     }
 }

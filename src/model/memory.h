@@ -47,6 +47,8 @@ uint64_t memory_weights(const struct plan *p, uint64_t (*bytes)(const void *owne
                         const void *owner);
 /* The whole, for a settled configuration and a plan that is fused as the worker fuses it. */
 struct memory_need memory_need(const struct plan *p, const struct memory_conf *c, uint64_t weights);
+/* One step down: fewer slots first, then a shorter context. False: there is none. */
+bool memory_smaller(uint32_t *n_ctx, uint32_t *n_slots);
 /* The largest smaller configuration that fits into `bytes`: fewer slots first, then a shorter
  * context. False: none does. */
 bool memory_shrink(const struct plan *p, struct memory_conf *c, uint64_t weights, uint64_t bytes);

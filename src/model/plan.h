@@ -51,7 +51,7 @@ enum plan_reg {
     REG_T5,
     REG_T6,
     REG_T7,
-    REG_S,      /* kept from the first layer for later ones */
+    REG_S,      /* kept through the layers */
     REG_L0,     /* what an adapter computes on the way (lora.h) */
     REG_L1,     /* and its result */
     REG_O,      /* gathered rows */
@@ -60,7 +60,7 @@ enum plan_reg {
     REG_NONE = REG_COUNT /* an operand that is not there */
 };
 
-/* dst = act(x); the last is a gate of two: see plan_act in the reference back end for formulas. */
+/* dst = act(x); the last is a gate of two. ref_ops.c has the formulas. */
 enum plan_act {
     ACT_SILU,
     ACT_GELU_TANH,

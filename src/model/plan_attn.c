@@ -11,7 +11,7 @@
 
 #include "model/plan_int.h"
 
-/* Layers of one period see all but at its end, or its beginning. */
+/* Some families leave the rotation out in some layers. */
 static bool has_rope(const struct builder *b)
 {
     unsigned flags = b->m->family->flags;
