@@ -19,6 +19,7 @@
 #define MODEL_HF_H
 
 #include "model/gguf.h"
+#include "model/hf_class.h"
 
 /* True when `path` is a directory that holds config.json. */
 bool hf_is_dir(const char *path);
@@ -37,10 +38,5 @@ MUST_CHECK enum err hf_open_as(struct gguf *g, const char *dir, const struct qua
 
 /* The keys of a config.json alone, without tensors; gguf_close() releases them. */
 MUST_CHECK enum err hf_parse_config(struct gguf *g, str config, struct err_info *e);
-
-/* The GGUF architecture for a class of config.json's "architectures"; NULL when there is none. */
-const char *hf_arch_of(str class_name);
-/* Classes of row i, separated by spaces, and their architecture; NULL behind the last row. */
-const char *hf_classes(size_t i, const char **gguf);
 
 #endif

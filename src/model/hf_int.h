@@ -44,11 +44,9 @@ enum {                    /* flags of an architecture */
        HF_TIED = 16        /* the head is tied unless config.json says no */
 };
 
-struct hf_arch {
-    const char *classes; /* of config.json's "architectures", separated by spaces */
+struct hf_arch { /* of hf_arch.def */
     const char *gguf;
     unsigned flags;
-    const struct hf_rule *rules;    /* before the common ones; ends with a zero row; may be NULL */
     enum err (*keys)(struct hf *h); /* keys that only this one has; may be NULL */
     const char *defaults;           /* JSON: what absent members mean; may be NULL */
 };
@@ -104,6 +102,7 @@ MUST_CHECK enum err hf_rope_tensors(struct hf *h); /* factors, where the scaling
 
 /* ---- hf_arch, hf_keys, hf_rules: the tables ---- */
 const struct hf_arch *hf_arch_find(str class_name);
+size_t hf_arch_row(const struct hf_arch *arch); /* of hf_arch.def */
 /* The first row of a GGUF architecture: all of them share names of tensors and layouts. */
 const struct hf_arch *hf_arch_of_gguf(str gguf);
 /* Passes the fault r on to e, with the directory's name unless it has that already. Returns r. */

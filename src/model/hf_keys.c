@@ -1,4 +1,4 @@
-/* hf_keys: keys that only some families have. Each function belongs to rows of hf_arch.c and runs
+/* hf_keys: keys that only some families have. Each function belongs to rows of hf_arch.def and runs
  * before the common keys are written, so that it may set the numbers those are made of.
  *
  * Names on the left are GGUF's (gguf-py), names on the right are those of transformers'

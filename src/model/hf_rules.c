@@ -342,6 +342,13 @@ const struct hf_rule hf_rules_starcoder[] = {
 };
 /* clang-format on */
 
+/* Of each row of hf_arch.def: what comes before the common ones; NULL: nothing. */
+static const struct hf_rule *const rules_of[] = {
+#define HF_ARCH(classes, gguf, flags, rules, keys, defaults) rules,
+#include "model/hf_arch.def"
+#undef HF_ARCH
+};
+
 /* What follows the row's name in this one; false when it is another name. */
 static bool matches(const char *row, str name, str *suffix)
 {
@@ -368,7 +375,7 @@ const struct hf_rule *hf_rules_find(const struct hf_arch *arch, str name, bool i
 {
     const struct hf_rule *r;
 
-    for (r = arch->rules; r && r->hf; r++) {
+    for (r = rules_of[hf_arch_row(arch)]; r && r->hf; r++) {
         bool global = r->hf[0] == '/';
 
         if (global != in_layer && matches(r->hf + global, name, suffix)) return r;
