@@ -291,6 +291,16 @@ const char *filename_quant_from(str name)
     return q->canonical ? q->canonical : q->name;
 }
 
+const char *filename_quant_at(size_t i, enum dtype *dtype)
+{
+    for (size_t k = 0; k < sizeof quants / sizeof *quants; k++) {
+        if (quants[k].canonical || i--) continue;
+        *dtype = quants[k].dtype;
+        return quants[k].name;
+    }
+    return NULL;
+}
+
 /* ---- numbers ---- */
 
 struct number {

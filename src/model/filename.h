@@ -69,5 +69,8 @@ const char *filename_kind_name(enum filename_kind k);
 enum filename_format filename_format_from(str name);
 /* The rest of `name` as a quantisation, whole: "q4-k-m" gives "Q4_K_M"; NULL: none. */
 const char *filename_quant_from(str name);
+/* All quantisations by their one spelling, with the type of most matrices (DTYPE_COUNT: none that
+ * we know); NULL behind the last. */
+const char *filename_quant_at(size_t i, enum dtype *dtype);
 
 #endif
