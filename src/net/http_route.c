@@ -15,45 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/utf8.h"
-
-/* ---- decoding ---- */
-
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
-/* NULL, or why the path is refused. Copies only when something is encoded. */
-static const char *decode(struct arena *a, str raw, str *out)
-{
-    size_t n = 0;
-    char *p;
-
-    *out = raw;
-    if (str_find(raw, S("%"), 0) == SIZE_MAX) return NULL;
-    if (!(p = arena_alloc(a, raw.n + 1, 1))) return "not enough memory";
-    for (size_t i = 0; i < raw.n; i++) {
-        int hi, lo;
-
-        if (raw.p[i] != '%') {
-            p[n++] = raw.p[i];
-            continue;
-        }
-        if (raw.n - i < 3 || (hi = hex(raw.p[i + 1])) < 0 || (lo = hex(raw.p[i + 2])) < 0)
-            return "a wrong percent-encoding in the path";
-        p[n++] = (char)(hi * 16 + lo);
-        i += 2;
-    }
-    *out = (str){p, n};
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)p[i] < 0x20 || p[i] == 0x7f) return "a control character in the path";
-    if (!utf8_valid(*out)) return "the path is not UTF-8";
-    return NULL;
-}
+#include "base/url.h"
 
 /* A "." or ".." between slashes or backslashes of the decoded path. */
 static bool has_dots(str path)
@@ -148,7 +110,8 @@ void http_route_find(const struct http_route *routes, str method, str target, st
         refuse(out, 400, "the target must begin with a slash");
         return;
     }
-    if ((why = decode(a, raw, &out->path)) || (has_dots(out->path) && (why = "dots in the path"))) {
+    if ((why = url_decode(&out->path, a, raw)) ||
+        (has_dots(out->path) && (why = "dots in the path"))) {
         refuse(out, 400, why);
         return;
     }
@@ -159,7 +122,7 @@ void http_route_find(const struct http_route *routes, str method, str target, st
         out->route = r;
         out->n_params = trial.n_params;
         for (int i = 0; i < trial.n_params; i++)
-            if ((why = decode(a, trial.param[i], &out->param[i]))) refuse(out, 400, why);
+            if ((why = url_decode(&out->param[i], a, trial.param[i]))) refuse(out, 400, why);
         return;
     }
     if (out->allow[0] == 0)

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "model/repo.h"
 
 #define HUB "https://huggingface.co"
 
@@ -98,7 +99,7 @@ static bool read_file(struct pick_file *f, const struct json *v)
     *f = (struct pick_file){.path = json_str(json_get(v, "rfilename"), S("")),
                             .digest = digest_of(v)};
     if (bytes < 0) bytes = json_int(json_get(json_get(v, "lfs"), "size"), -1);
-    if (bytes < 0 || !pick_path_ok(f->path)) return false;
+    if (bytes < 0 || !repo_path_ok(f->path)) return false;
     if (!is_hex(f->digest, 64) && !is_hex(f->digest, 40)) return false;
     f->bytes = (uint64_t)bytes;
     filename_parse(&f->name, f->path);
@@ -118,7 +119,7 @@ enum err hubapi_parse(struct hubapi_repo *r, struct arena *a, str text, struct e
     r->id = json_str(json_get(v, "id"), S(""));
     r->commit = json_str(json_get(v, "sha"), S(""));
     r->gated = gated && (gated->type == JSON_STR || json_bool(gated, false));
-    if (!pick_id_ok(r->id) || !is_hex(r->commit, 40) || !list || list->type != JSON_ARR)
+    if (!repo_id_ok(r->id) || !is_hex(r->commit, 40) || !list || list->type != JSON_ARR)
         return ERR_FAIL(e, FORMAT,
                         "the hub's answer names no repository, no commit or no list of files");
     if (list->n > LIMIT_HUB_FILES)

@@ -10,57 +10,12 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "model/repo.h"
 
-#define FIRST_CHOICE  "Q4_K_M"
-#define FIRST_BITS    485 /* hundredths of a bit that a weight takes in it */
-#define PATH_PART_MAX 240 /* room for what a partial file's name adds */
+#define FIRST_CHOICE "Q4_K_M"
+#define FIRST_BITS   485 /* hundredths of a bit that a weight takes in it */
 
 /* ---- names ---- */
-
-static bool word_ok(str s, const char *more, size_t most)
-{
-    if (s.n == 0 || s.n > most || s.p[0] == '.' || s.p[0] == '-') return false;
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-
-        if (!plain && (c == 0 || !strchr(more, c))) return false;
-    }
-    return str_find(s, S(".."), 0) == SIZE_MAX;
-}
-
-bool pick_id_ok(str id)
-{
-    str repo, org = str_cut(id, '/', &repo);
-
-    return word_ok(org, "-_.", 96) && word_ok(repo, "-_.", 96);
-}
-
-bool pick_revision_ok(str revision)
-{
-    str rest = revision;
-
-    do {
-        if (!word_ok(str_cut(rest, '/', &rest), "-_.", 96)) return false;
-    } while (rest.p);
-    return revision.n <= 200;
-}
-
-bool pick_path_ok(str path)
-{
-    str rest = path;
-
-    if (path.n > 1024) return false;
-    for (size_t i = 0; i < path.n; i++) {
-        if ((unsigned char)path.p[i] < 0x20 || path.p[i] == 0x7f || path.p[i] == '\\') return false;
-    }
-    do {
-        str part = str_cut(rest, '/', &rest);
-
-        if (part.n == 0 || part.n > PATH_PART_MAX || part.p[0] == '.') return false;
-    } while (rest.p);
-    return true;
-}
 
 static bool strip(str *s, str prefix)
 {
@@ -104,8 +59,8 @@ enum err pick_name(str text, struct pick_name *out, struct err_info *e)
         out->want = str_sub(rest, 1, rest.n);
         if (!out->want.n) out->id.n = 0;
     }
-    if (pick_id_ok(out->id) && (!out->revision.n || pick_revision_ok(out->revision)) &&
-        (!out->want.n || pick_path_ok(out->want)))
+    if (repo_id_ok(out->id) && (!out->revision.n || repo_revision_ok(out->revision)) &&
+        (!out->want.n || repo_path_ok(out->want)))
         return ERR_OK;
     return ERR_FAIL(e, INVALID,
                     "'%.*s' names no repository: write ORG/REPO, ORG/REPO:QUANT or ORG/REPO:FILE, "

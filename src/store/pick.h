@@ -2,8 +2,7 @@
  *
  * A name is "ORG/REPO", with ":QUANT" or ":FILE" behind it where one of several files is meant, and
  * may be spelt as the Hub's own addresses are ("hf.co/ORG/REPO", "https://huggingface.co/...").
- * What comes out of a name or out of a reply of the Hub may become a path below the store: that is
- * decided here and nowhere else. Pure; used on the Hub's lists and on folders of the store alike.
+ * Pure; used on the Hub's lists and on folders of the store alike.
  */
 #ifndef STORE_PICK_H
 #define STORE_PICK_H
@@ -21,12 +20,6 @@ struct pick_name {
 
 /* ERR_INVALID says what a name looks like. Views of `text`. */
 MUST_CHECK enum err pick_name(str text, struct pick_name *out, struct err_info *e);
-/* Can that be the name of a repository, a revision, the path of a file in one? No part of a path is
- * empty, hidden or climbs. */
-bool pick_id_ok(str id);
-bool pick_revision_ok(str revision);
-bool pick_path_ok(str path);
-
 struct pick_file {
     str path;
     uint64_t bytes;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/limits.h"
+#include "model/repo.h"
 #include "store/pick.h"
 #include "store/store.h"
 
@@ -25,7 +26,7 @@ static void add(struct listing *l, const char *path, uint64_t bytes)
     struct pick_file *f = &l->files[l->n];
 
     *f = (struct pick_file){.path = arena_str(l->a, str_c(path + l->skip)), .bytes = bytes};
-    if (!f->path.p || !pick_path_ok(f->path)) return;
+    if (!f->path.p || !repo_path_ok(f->path)) return;
     filename_parse(&f->name, f->path);
     l->n++;
 }

@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/os.h"
+#include "base/url.h"
 #include "base/utf8.h"
 #include "tap.h"
 
@@ -276,10 +277,36 @@ static void test_log(void)
     log_set_level(LOG_LEVEL_INFO);
 }
 
+static void test_url(void)
+{
+    static const char *const bad[] = {"%",   "%2",  "a%4",  "%zz", "%0g",       "%00",
+                                      "%0a", "%7F", "a\tb", "%c3", "%ed%a0%80", "%C0%AF"};
+    buf b = {.cap = 64};
+    struct arena a;
+    bool refused = true;
+    str out, raw = S("org%2Frepo%3AQ4");
+
+    arena_init(&a, 4096);
+    ok(!url_decode(&out, &a, raw) && str_eqc(out, "org/repo:Q4"), "percent-encoding is taken off");
+    raw = S("a+b%2B%2520");
+    ok(!url_decode(&out, &a, raw) && str_eqc(out, "a+b+%20"), "once, and a plus is a plus");
+    raw = S("plain");
+    ok(!url_decode(&out, &a, raw) && out.p == raw.p, "what has none stays where it is");
+    ok(!url_decode(&out, &a, S("")) && out.n == 0, "nothing is nothing");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        refused &= url_decode(&out, &a, str_c(bad[i])) != NULL;
+    ok(refused, "cut, wrong, control characters, bytes that are no text: refused");
+    url_encode(&b, S("org/re po:\303\244%"), "/");
+    is_str(buf_view(&b), S("org/re%20po%3A%C3%A4%25"), "and put on, all but what may stay");
+    buf_fini(&b);
+    arena_fini(&a);
+}
+
 int main(void)
 {
     test_str();
     test_utf8();
+    test_url();
     test_arena();
     test_buf();
     test_mem();

@@ -3,6 +3,7 @@
 #include "store/pick.h"
 
 #include "base/limits.h"
+#include "model/repo.h"
 #include "store/hubapi.h"
 #include "tap.h"
 
@@ -62,9 +63,9 @@ static void test_names(void)
         none = false;
     }
     ok(none, "and what names nothing");
-    ok(pick_path_ok(S("a/b c.gguf")) && !pick_path_ok(S("a/../b")) && !pick_path_ok(S("/a")) &&
-           !pick_path_ok(S("a\\b")) && !pick_path_ok(S("a\n")) && !pick_path_ok((str){"a\0b", 3}) &&
-           !pick_path_ok(S(".a")) && !pick_path_ok(S("")) && !pick_path_ok(S("a/")),
+    ok(repo_path_ok(S("a/b c.gguf")) && !repo_path_ok(S("a/../b")) && !repo_path_ok(S("/a")) &&
+           !repo_path_ok(S("a\\b")) && !repo_path_ok(S("a\n")) && !repo_path_ok((str){"a\0b", 3}) &&
+           !repo_path_ok(S(".a")) && !repo_path_ok(S("")) && !repo_path_ok(S("a/")),
        "paths");
 }
 
