@@ -41,6 +41,7 @@
 #define LIMIT_HUB_FILES 20000 /* of one repository */
 #define LIMIT_HUB_TAGS  4096  /* of one repository: tags, languages, types */
 #define LIMIT_HUB_STR   1024  /* bytes of an id, a tag, a path; longer ones are cut */
+#define LIMIT_LINK      KIB(4) /* an rbee:// address */
 
 /* text */
 #define LIMIT_TOK_ARENA      MIB(512)   /* indexes of one vocabulary */
@@ -62,13 +63,16 @@
 #define LIMIT_JOB_QUEUE    8192 /* requests waiting in a worker */
 
 /* store */
-#define LIMIT_STORE_MODELS 10000
-#define LIMIT_STORE_DEPTH  4 /* folders below a root */
-#define LIMIT_STORE_ARENA  MIB(64)
-#define LIMIT_PULL_STREAMS 16      /* ranges of one file that come at once */
-#define LIMIT_PULL_REPLY   MIB(64) /* what the hub says of one repository */
-#define LIMIT_PULL_SMALL   MIB(64) /* a config.json, read before its weights */
-#define LIMIT_PULL_TOKEN   512
+#define LIMIT_STORE_MODELS   10000
+#define LIMIT_STORE_DEPTH    4 /* folders below a root */
+#define LIMIT_STORE_ARENA    MIB(64)
+#define LIMIT_PULL_STREAMS   16      /* ranges of one file that come at once */
+#define LIMIT_PULL_REPLY     MIB(64) /* what the hub says of one repository */
+#define LIMIT_PULL_SMALL     MIB(64) /* a config.json, read before its weights */
+#define LIMIT_PULL_TOKEN     512
+#define LIMIT_REMOTE_ENTRY   MIB(64) /* a header or a config that is kept */
+#define LIMIT_REMOTE_ENTRIES 4096
+#define LIMIT_REMOTE_CACHE   MIB(512) /* all of them */
 
 /* hive and queen */
 #define LIMIT_WORKERS 64  /* of one hive */
