@@ -153,8 +153,7 @@ struct pull {
     struct pull_opts o;
     struct store store;
     struct arena a;
-    char endpoint[1024], token[LIMIT_PULL_TOKEN];
-    struct download_conf conf;
+    struct remote_conf conf;
     struct pick_name name;
     struct hubapi_repo repo;
     struct pick pick;
@@ -167,17 +166,15 @@ static enum err prepare(struct pull *p, struct err_info *e)
     enum err code;
 
     if ((code = pick_name(str_c(p->o.model), &p->name, e)) || (code = store_init(&p->store, e)) ||
-        (code = hubapi_endpoint(p->endpoint, e)) || (code = download_init(e)))
+        (code = remote_conf_init(&p->conf, &p->store, e)))
         return code;
     p->show = (struct show){.interrupted = client_catch_interrupt(), .terminal = isatty(2)};
-    p->conf = (struct download_conf){.endpoint = p->endpoint,
-                                     .token = hubapi_token(p->token) ? p->token : NULL,
-                                     .n_streams = (uint32_t)p->o.connections,
-                                     .retries = (uint32_t)p->o.retries,
-                                     .stall_ms = (uint32_t)p->o.stall_ms,
-                                     .stop = on_stop,
-                                     .progress = on_progress,
-                                     .owner = &p->show};
+    p->conf.net.n_streams = (uint32_t)p->o.connections;
+    p->conf.net.retries = (uint32_t)p->o.retries;
+    p->conf.net.stall_ms = (uint32_t)p->o.stall_ms;
+    p->conf.net.stop = on_stop;
+    p->conf.net.progress = on_progress;
+    p->conf.net.owner = &p->show;
     return ERR_OK;
 }
 
@@ -204,7 +201,7 @@ static enum err choose(struct pull *p, struct err_info *e)
     char size[24];
     enum err code;
 
-    if ((code = hubapi_list(&p->repo, &p->a, &p->conf, &p->name, e))) return code;
+    if ((code = hubapi_list(&p->repo, &p->a, &p->conf.net, &p->name, e))) return code;
     code = pick_files(p->repo.files, p->repo.n_files, p->name.want, memory_for_weights(), &p->pick,
                       &p->a, e);
     if (code) {
@@ -258,7 +255,7 @@ static enum err job_of(struct pull *p, size_t i, struct download_job *job, struc
         return ERR_FAIL(e, INVALID, "the path of the model folder is too long");
     *job = (struct download_job){
         .path = arena_str(&p->a, str_c(path)).p,
-        .url = hubapi_url(&p->repo, &p->a, p->endpoint, f->path),
+        .url = hubapi_url(&p->repo, &p->a, p->conf.endpoint, f->path),
         .bytes = f->bytes,
         .digest = f->digest,
     };
@@ -300,7 +297,7 @@ static enum err fetch_one(struct pull *p, size_t i, struct err_info *e)
     slash = strrchr(dir, '/');
     *slash = 0;
     snprintf(p->show.label, sizeof p->show.label, "%s", job.path + (slash - dir) + 1);
-    if ((code = os_mkdirs(dir, e)) || (code = download_file(&p->conf, &job, e))) return code;
+    if ((code = os_mkdirs(dir, e)) || (code = download_file(&p->conf.net, &job, e))) return code;
     p->show.before += job.bytes;
     return ERR_OK;
 }

@@ -112,7 +112,7 @@ enum err hubapi_parse(struct hubapi_repo *r, struct arena *a, str text, struct e
     struct pick_file *files;
     enum err code;
 
-    *r = (struct hubapi_repo){0};
+    *r = (struct hubapi_repo){.text = text};
     if ((code = json_parse(a, text, &v, e))) return code;
     list = json_get(v, "siblings");
     gated = json_get(v, "gated");

@@ -18,6 +18,7 @@ struct hubapi_repo {
     bool gated;
     const struct pick_file *files; /* those with a size and a hash */
     size_t n_files;
+    str text; /* the reply, for model/hub.h */
 };
 
 /* RBEE_HUB_URL, else HF_ENDPOINT, else the Hub; without a slash at its end. */

@@ -7,7 +7,7 @@
 #ifndef STORE_PRECHECK_H
 #define STORE_PRECHECK_H
 
-#include "store/hubapi.h"
+#include "store/remote.h"
 
 struct precheck {
     enum err refused; /* ERR_OK: nothing speaks against it */
@@ -21,8 +21,8 @@ struct precheck {
 
 /* ERR_OK whenever there is a verdict; errors are those of the network and of memory.
  */
-MUST_CHECK enum err precheck_run(struct precheck *out, struct arena *a,
-                                 const struct download_conf *c, const struct hubapi_repo *r,
-                                 const struct pick *p, struct err_info *e);
+MUST_CHECK enum err precheck_run(struct precheck *out, struct arena *a, const struct remote_conf *c,
+                                 const struct hubapi_repo *r, const struct pick *p,
+                                 struct err_info *e);
 
 #endif
