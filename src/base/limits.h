@@ -38,9 +38,9 @@
 #define LIMIT_VET_FOLDER         GIB(4096) /* of a model's folder; sets memory and time of its vetting */
 
 /* hub */
-#define LIMIT_HUB_FILES 20000 /* of one repository */
-#define LIMIT_HUB_TAGS  4096  /* of one repository: tags, languages, types */
-#define LIMIT_HUB_STR   1024  /* bytes of an id, a tag, a path; longer ones are cut */
+#define LIMIT_HUB_FILES 20000  /* of one repository */
+#define LIMIT_HUB_TAGS  4096   /* of one repository: tags, languages, types */
+#define LIMIT_HUB_STR   1024   /* bytes of an id, a tag, a path; longer ones are cut */
 #define LIMIT_LINK      KIB(4) /* an rbee:// address */
 
 /* text */
@@ -73,6 +73,10 @@
 #define LIMIT_REMOTE_ENTRY   MIB(64) /* a header or a config that is kept */
 #define LIMIT_REMOTE_ENTRIES 4096
 #define LIMIT_REMOTE_CACHE   MIB(512) /* all of them */
+#define LIMIT_DB_VALUE       MIB(64)  /* one text in a database */
+#define LIMIT_CATALOG_ENTRY  MIB(8)   /* what the hub says of one repository, shortened */
+#define LIMIT_CATALOG_PAGE   MIB(256) /* one page of the hub's list */
+#define LIMIT_CATALOG_SETS   4096     /* of one repository whose shape is kept */
 
 /* hive and queen */
 #define LIMIT_WORKERS 64  /* of one hive */
