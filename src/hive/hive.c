@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/opt.h"
 #include "base/os.h"
+#include "hive/about.h"
 #include "hive/fleet.h"
 #include "model/dtype.h"
 #include "net/address.h"
@@ -32,6 +33,7 @@ struct hive {
     uv_signal_t term, intr;
     struct http_server *http;
     struct fleet *fleet;
+    struct about *about;
     char worker_exe[STORE_PATH_MAX];
     char arg_text[4][32], level_text[32], sandbox_text[32], kv_text[32];
     const char *worker_args[9];
@@ -130,6 +132,11 @@ static void h_status(struct http_req *r, void *owner)
     jsonw_end(&w, '}');
     http_reply(r, 200, "application/json", buf_view(&b));
     buf_fini(&b);
+}
+
+static void h_machine(struct http_req *r, void *owner)
+{
+    about_reply(((struct hive *)owner)->about, r);
 }
 
 /* ---- the list of models: read by a pool thread, for it opens every file ---- */
@@ -401,6 +408,7 @@ static void h_relay(struct http_req *r, void *owner)
 static const struct http_route routes[] = {
     {"GET", "/health", 0, true, h_health},
     {"GET", "/v1/status", 0, false, h_status},
+    {"GET", "/v1/machine", 0, false, h_machine},
     {"GET", "/v1/models", 0, false, h_models},
     {"POST", "/v1/workers", KIB(64), false, h_want},
     {"DELETE", "/v1/workers/{id}", 0, false, h_stop},
@@ -434,6 +442,7 @@ static void stop(struct hive *h, int grace_ms)
 {
     if (h->stopping) return;
     h->stopping = true;
+    about_stop(h->about);
     if (h->http)
         http_server_close(h->http, grace_ms, on_http_closed, h);
     else if (h->fleet)
@@ -491,7 +500,9 @@ static enum err start(struct hive *h, struct err_info *e)
     h->worker_args[n] = h->kv_text;
     if ((code = http_server_new(&h->http, &h->loop, &hc, e))) return code;
     if ((code = address_listen(h->http, h->o.listen, e))) return code;
-    return fleet_new(&h->fleet, &fc, e);
+    if ((code = fleet_new(&h->fleet, &fc, e))) return code;
+    return about_new(&h->about, &h->loop, h->fleet, h->worker_exe, h->store.state,
+                     (uint32_t)h->o.threads, e);
 }
 
 /* False when nobody can read it. */
@@ -542,6 +553,7 @@ enum err hive_main(int argc, char **argv, struct err_info *e)
     else
         log_ev(LOG_LISTEN, "address", h.o.listen);
     uv_run(&h.loop, UV_RUN_DEFAULT);
+    about_free(h.about);
     uv_loop_close(&h.loop);
     return code;
 }

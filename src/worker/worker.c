@@ -9,6 +9,7 @@
 #include "base/os.h"
 #include "engine/load.h"
 #include "store/store.h"
+#include "worker/measure.h"
 
 static const struct command {
     const char *name;
@@ -177,7 +178,39 @@ static void print_help(const struct worker_kind *kind)
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         printf("  %-8s %s\n", commands[i].name, commands[i].help);
     printf("\n  --capabilities  what this executable can run, as JSON\n"
+           "  --measure       how fast its kernels are here, as JSON; takes seconds\n"
            "  --version       its version\n\nEvery command has its own --help.\n");
+}
+
+static enum err print_rates(const struct worker_kind *kind, int argc, char **argv,
+                            struct err_info *e)
+{
+    static const struct opt opts[] = {
+        {"threads", 't', OPT_INT, 0, "N", NULL, NULL, 0, LIMIT_THREADS, "RBEE_THREADS", NULL,
+         "kernel threads; 0: all cores"},
+        {0},
+    };
+    const struct opt_spec spec = {
+        .opts = opts, .command = "--measure", .summary = "Measures how fast the kernels are."};
+    struct speed_rates rates;
+    int64_t threads = 0;
+    bool help;
+    enum err code;
+    struct jsonw w;
+    buf b;
+
+    if ((code = opt_parse(&spec, argc, argv, &threads, &help, e))) return code;
+    if (help) {
+        opt_print(&spec, 0);
+        return ERR_OK;
+    }
+    if ((code = measure_rates(&rates, kind->backends[0], (uint32_t)threads, e))) return code;
+    buf_init(&b, MIB(1));
+    jsonw_init(&w, &b);
+    speed_rates_write(&rates, &w);
+    puts(b.p);
+    buf_fini(&b);
+    return ERR_OK;
 }
 
 int worker_main(const struct worker_kind *kind, int argc, char **argv)
@@ -201,6 +234,12 @@ int worker_main(const struct worker_kind *kind, int argc, char **argv)
         puts(b.p);
         buf_fini(&b);
         return 0;
+    }
+    if (strcmp(name, "--measure") == 0) {
+        enum err code = print_rates(kind, argc - 1, argv + 1, &e);
+
+        if (code) fprintf(stderr, "%s: %s\n", kind->name, e.text);
+        return err_exit(code);
     }
     if (strcmp(name, "--version") == 0) {
         printf("%s %s\n", kind->name, RBEE_VERSION);
