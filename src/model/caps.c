@@ -29,19 +29,35 @@ static str first_of(const struct json *list)
     return list && list->type == JSON_ARR && list->n ? json_str(&list->items[0], S("")) : S("");
 }
 
+/* A row for each family, none of them run. */
+static int16_t *rows_of(struct reader *r)
+{
+    size_t n;
+    (void)family_all(&n);
+    int16_t *rows = ARENA_NEW(r->a, int16_t, n);
+    for (size_t i = 0; rows && i < n; i++)
+        rows[i] = -1;
+    r->c->rows = rows;
+    r->c->n_rows = rows ? n : 0;
+    return rows;
+}
+
 static enum err families(struct reader *r)
 {
     const struct json *list, *name;
     enum err err = need(r, r->v, "families", JSON_ARR, &list);
     if (err) return err;
     struct caps_family *f = ARENA_NEW(r->a, struct caps_family, list->n + 1);
-    if (!f) return ERR_FAIL(r->e, NOMEM, "no memory for %zu families", list->n);
+    int16_t *rows = rows_of(r);
+    if (!f || !rows) return ERR_FAIL(r->e, NOMEM, "no memory for %zu families", list->n);
     r->c->families = f;
     for (size_t i = 0; i < list->n; i++) {
         const struct json *x = &list->items[i], *proven = json_get(x, "proven");
         if ((err = need(r, x, "name", JSON_STR, &name))) return err;
         const struct family *row = family_find(name->s);
-        if (!row) continue;
+        /* Twice is a fault of the list, and once is enough. */
+        if (!row || rows[family_row(row)] >= 0) continue;
+        rows[family_row(row)] = (int16_t)r->c->n_families;
         f[r->c->n_families++] = (struct caps_family){row, first_of(json_get(proven, "gguf")),
                                                      first_of(json_get(proven, "safetensors"))};
     }
@@ -147,7 +163,11 @@ bool caps_has(const struct caps *c, enum op op, enum dtype w)
 
 const struct caps_family *caps_family(const struct caps *c, const struct family *f)
 {
-    for (size_t i = 0; i < c->n_families; i++)
-        if (c->families[i].family == f) return &c->families[i];
-    return NULL;
+    return f ? caps_row(c, (size_t)family_row(f)) : NULL;
+}
+
+const struct caps_family *caps_row(const struct caps *c, size_t row)
+{
+    int i = row < c->n_rows ? c->rows[row] : -1;
+    return i >= 0 && (size_t)i < c->n_families ? &c->families[i] : NULL;
 }

@@ -24,6 +24,8 @@ struct caps {
     unsigned formats; /* bits 1 << enum filename_format */
     const struct caps_family *families;
     size_t n_families;
+    const int16_t *rows; /* by row of the family table: index into families; -1: not run */
+    size_t n_rows;
     bool op[OP_COUNT], dtype[DTYPE_COUNT], kv[DTYPE_COUNT];
     str proof[DTYPE_COUNT]; /* a golden model that holds weights of the type; empty: none */
     const str *tokenizers;
@@ -38,5 +40,7 @@ MUST_CHECK enum err caps_parse(struct caps *c, struct arena *a, const struct jso
 bool caps_has(const struct caps *c, enum op op, enum dtype w);
 /* NULL when the worker does not run the family. */
 const struct caps_family *caps_family(const struct caps *c, const struct family *f);
+/* The same by a row of the family table, without a search. */
+const struct caps_family *caps_row(const struct caps *c, size_t row);
 
 #endif

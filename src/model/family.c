@@ -120,6 +120,11 @@ const struct family *family_all(size_t *n)
     return rows;
 }
 
+int family_row(const struct family *f)
+{
+    return f ? (int)(f - rows) : -1;
+}
+
 const struct family *family_find(str arch)
 {
     for (size_t i = 0; i < N_ROWS; i++)

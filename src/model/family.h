@@ -98,5 +98,7 @@ const struct dtype_proof *family_dtype_proofs(size_t *n);
 
 /* All rows in order; *n is their count. */
 const struct family *family_all(size_t *n);
+/* The row of a family in that table; -1 for NULL. */
+int family_row(const struct family *f);
 
 #endif

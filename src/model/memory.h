@@ -10,6 +10,9 @@
 
 #include "model/plan.h"
 
+struct json;
+struct jsonw;
+
 #define MEMORY_BLOCK        32 /* positions that the KV cache is handed out by; KV_BLOCK of a back end */
 #define MEMORY_SMALLEST_CTX 256 /* that is offered when memory is short */
 
@@ -33,6 +36,56 @@ struct memory_need {
     uint32_t n_blocks; /* of the cache */
 };
 
+/* What of a plan decides about memory, small enough to be kept for every model of a catalogue. All
+ * zero: nothing is known. Every number is exact but those of an ESTIMATE. */
+enum memory_source {
+    MEMORY_NONE,
+    MEMORY_ESTIMATE, /* from the number of parameters */
+    MEMORY_CONFIG,   /* config.json: exact, if the weights are what it says */
+    MEMORY_HEADER    /* the header of the weights */
+};
+
+/* Products in which each row of a batch stands for `mult` rows over `parts` matrices. */
+struct memory_product {
+    uint32_t mult, parts, cols;
+};
+
+#define MEMORY_PRODUCTS 3
+
+struct memory_shape {
+    enum memory_source source;
+    uint32_t n_ctx_train;
+    uint32_t n_ctx_learned;  /* positions that the model has learned; 0: any */
+    uint32_t k_cols, v_cols; /* of one position, in all caches */
+    uint32_t k_max, v_max;   /* the largest head */
+    uint32_t k_unit, v_unit; /* heads are multiples of it; 0: not known */
+    uint32_t states;         /* floats of one sequence */
+    uint32_t vectors;        /* floats of norms, biases and the like */
+    uint32_t row_cols;       /* registers of a row */
+    uint32_t rope_cols, glu_cols;
+    uint32_t result_cols; /* registers of a wanted row */
+    uint32_t out_cols;    /* one result */
+    struct memory_product product[MEMORY_PRODUCTS];
+    bool whole;    /* a sequence is computed in one batch */
+    bool all_rows; /* results of all tokens are wanted */
+};
+
+void memory_shape_of(struct memory_shape *s, const struct plan *p);
+const char *memory_source_name(enum memory_source s);
+/* As one JSON object, and back; ERR_FORMAT names a member that is no number. */
+void memory_shape_write(const struct memory_shape *s, struct jsonw *w);
+MUST_CHECK enum err memory_shape_read(struct memory_shape *s, const struct json *v,
+                                      struct err_info *e);
+
+/* The sizes that a worker takes when asked for c: defaults for what is zero, then what the shape
+ * says about sizes that were asked for in vain. */
+void memory_fill_of(struct memory_conf *c, const struct memory_shape *s);
+struct memory_need memory_need_of(const struct memory_shape *s, const struct memory_conf *c,
+                                  uint64_t weights);
+/* As memory_shrink(). */
+bool memory_shrink_of(const struct memory_shape *s, struct memory_conf *c, uint64_t weights,
+                      uint64_t bytes);
+
 /* Fills in what needs no plan: context, slots, batch. */
 void memory_defaults(struct memory_conf *c, const struct meta *m);
 /* What the plan says about sizes that nobody asked for, or that were asked for in vain;
@@ -45,7 +98,8 @@ uint64_t memory_kv(const struct plan *p, const struct memory_conf *c, uint64_t n
 /* The bytes of all tensors that the plan names, each once; bytes(owner, file index). */
 uint64_t memory_weights(const struct plan *p, uint64_t (*bytes)(const void *owner, uint32_t file),
                         const void *owner);
-/* The whole, for a settled configuration and a plan that is fused as the worker fuses it. */
+/* The whole, for a settled configuration and a plan that is fused as the worker fuses it; that of
+ * its shape. */
 struct memory_need memory_need(const struct plan *p, const struct memory_conf *c, uint64_t weights);
 /* One step down: fewer slots first, then a shorter context. False: there is none. */
 bool memory_smaller(uint32_t *n_ctx, uint32_t *n_slots);

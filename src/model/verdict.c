@@ -1,57 +1,18 @@
-/* verdict: the judge. See verdict.h for what a verdict means.
+/* verdict: the verdict on a header. See verdict.h for what a verdict means.
  *
  * A header is judged as the loader would load it: meta, plan, fusion, kernels, KV cache, tokenizer,
- * memory, in that order, and the first no is the reason. A repository is judged by what can be said
- * without its bytes: format, architecture, quantisation, shards, sizes.
+ * memory, in that order, and the first no is the reason.
  *
  * Speed: a token reads every weight that it uses and its share of the cache once (decode), and
  * costs two operations for each weight (prefill); both against what the machine was measured at.
  */
 #include "model/verdict.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "model/family.h"
+#include "model/verdict_int.h"
 
-#define LINE_BYTES 400
 /* To begin and end a step on all threads of a worker; shows where a model fits into a cache. */
 #define STEP_SECONDS 1e-6
-
-/* ---- lines ---- */
-
-__attribute__((format(printf, 3, 4))) static void say(struct verdict_lines *l, struct arena *a,
-                                                      const char *fmt, ...)
-{
-    char line[LINE_BYTES];
-    va_list ap;
-    if (l->n == VERDICT_LINES) return;
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    str s = arena_str(a, str_c(line));
-    if (s.p) l->line[l->n++] = s;
-}
-
-#define REFUSE(v, a, ...) say(&(v)->reasons, (a), __VA_ARGS__)
-#define WARN(v, a, ...)   say(&(v)->warnings, (a), __VA_ARGS__)
-#define ADVISE(v, a, ...) say(&(v)->recommendations, (a), __VA_ARGS__)
-/* The arguments of a "%.*s" for a name out of a file: long ones are cut. */
-#define NAME(s) (int)((s).n > 80 ? 80 : (s).n), (s).p
-
-struct amount {
-    char text[24];
-};
-
-static struct amount amount(uint64_t n)
-{
-    struct amount a;
-    bool large = n >= (uint64_t)1 << 30;
-    snprintf(a.text, sizeof a.text, "%.2f %s", (double)n / (large ? 0x1p30 : 0x1p20),
-             large ? "GiB" : "MiB");
-    return a;
-}
 
 /* ---- what a model is judged with ---- */
 
@@ -211,15 +172,6 @@ static void speed(struct judge *j)
     if (ops > 0 && j->d->compute > 0) j->v->prefill = j->d->compute / ops;
 }
 
-static void too_large(struct verdict *v, struct arena *a, const struct verdict_device *d)
-{
-    struct amount have = amount(d->memory), need = amount(v->memory.total);
-    v->fits = false;
-    v->short_by = v->memory.total - d->memory;
-    REFUSE(v, a, "%.*s has %s for it and %s are needed: %llu bytes short", NAME(d->name), have.text,
-           need.text, (unsigned long long)v->short_by);
-}
-
 static void weigh(struct judge *j, const struct gguf *g)
 {
     struct verdict *v = j->v;
@@ -227,11 +179,10 @@ static void weigh(struct judge *j, const struct gguf *g)
                             .n_slots = j->ask->n_slots,
                             .n_threads = j->d->threads ? j->d->threads : 1,
                             .ktype = j->ask->ktype,
-                            .vtype = j->ask->vtype,
-                            .all_rows = plan_want_of(&j->m) != PLAN_LOGITS};
-    memory_defaults(&c, &j->m);
-    memory_settle(&c, &j->p, false);
-    v->memory = memory_need(&j->p, &c, memory_weights(&j->p, tensor_bytes, g));
+                            .vtype = j->ask->vtype};
+    memory_shape_of(&v->shape, &j->p);
+    memory_fill_of(&c, &v->shape);
+    v->memory = memory_need_of(&v->shape, &c, memory_weights(&j->p, tensor_bytes, g));
     v->memory_known = v->cache_known = true;
     v->n_ctx = c.n_ctx;
     v->n_slots = c.n_slots;
@@ -239,15 +190,9 @@ static void weigh(struct judge *j, const struct gguf *g)
         WARN(v, j->a, "the model was trained for %u positions and %u are asked for",
              j->m.n_ctx_train, j->ask->n_ctx);
     if (!j->d->memory || v->memory.total <= j->d->memory) return;
-    too_large(v, j->a, j->d);
-    if (memory_shrink(&j->p, &c, v->memory.weights, j->d->memory)) {
-        v->fit_ctx = c.n_ctx;
-        v->fit_slots = c.n_slots;
-        ADVISE(v, j->a, "a context of %u with %u slot%s fits", c.n_ctx, c.n_slots,
-               c.n_slots == 1 ? "" : "s");
-    } else {
+    verdict_short(v, j->a, j->d);
+    if (!verdict_shrink(v, j->a, &v->shape, &c, j->d))
         ADVISE(v, j->a, "choose a smaller quantisation, or a machine with more memory");
-    }
 }
 
 /* ---- a header ---- */
@@ -321,212 +266,6 @@ void verdict_header(struct verdict *v, struct arena *a, const struct gguf *g, co
     speed(&j);
     if (plan_want_of(&j.m) == PLAN_LOGITS && !j.m.chat_template.n)
         WARN(v, a, "the file has no chat template: it completes text, it does not chat");
-}
-
-/* ---- a repository ---- */
-
-/* Formats by their names: "pytorch, onnx". */
-static str names_of(struct arena *a, unsigned formats)
-{
-    char text[200];
-    size_t n = 0;
-    text[0] = 0;
-    for (int i = 1; i < FILENAME_FORMATS && n + 24 < sizeof text; i++)
-        if (formats & 1u << i)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", n ? ", " : "",
-                                  filename_format_name((enum filename_format)i));
-    return arena_str(a, str_c(text));
-}
-
-static bool set_of_model(const struct hub_set *s)
-{
-    return s->kind == FILENAME_WEIGHTS;
-}
-
-static bool has_pieces(const struct hub_model *m)
-{
-    for (size_t i = 0; i < m->n_sets; i++)
-        if (m->sets[i].kind == FILENAME_PIECE) return true;
-    return false;
-}
-
-static bool format_runs(struct judge *j, const struct hub_model *m)
-{
-    struct verdict *v = j->v;
-    unsigned runs = m->formats & j->c->formats;
-    if (runs) return true;
-    str have = names_of(j->a, m->formats), want = names_of(j->a, j->c->formats);
-    if (m->formats)
-        REFUSE(v, j->a, "its weights are %.*s; %.*s reads %.*s", NAME(have), NAME(j->c->id),
-               NAME(want));
-    else if (has_pieces(m))
-        REFUSE(v, j->a, "its files were cut into pieces, which have to be joined first");
-    else if (m->files_said)
-        REFUSE(v, j->a, "the repository has no weights");
-    else
-        REFUSE(v, j->a, "nothing says in which format its weights are");
-    if (m->formats) ADVISE(v, j->a, "look for the same model as GGUF or SafeTensors");
-    return false;
-}
-
-static bool family_runs(struct judge *j, const struct hub_model *m)
-{
-    struct verdict *v = j->v;
-    if (m->family && caps_family(j->c, m->family)) {
-        if (v->format != FILENAME_SAFETENSORS || m->hf_loads) return true;
-        REFUSE(v, j->a, "SafeTensors of the family %s are not read", m->family->name);
-        ADVISE(v, j->a, "look for the same model as GGUF");
-        return false;
-    }
-    if (m->arch.n)
-        REFUSE(v, j->a, "%.*s does not run the architecture '%.*s'", NAME(j->c->id), NAME(m->arch));
-    else
-        REFUSE(v, j->a, "nothing says of which architecture it is");
-    return false;
-}
-
-static bool quant_runs(struct judge *j, const struct hub_set *s)
-{
-    struct verdict *v = j->v;
-    if (s->dtype != DTYPE_COUNT && !j->c->dtype[s->dtype])
-        REFUSE(v, j->a, "%.*s has no kernel for weights of type %s", NAME(j->c->id),
-               dtype_info(s->dtype)->name);
-    else if (s->dtype == DTYPE_COUNT && s->quant && strchr(s->quant, '_'))
-        REFUSE(v, j->a, "%s is a quantisation that only other programs read", s->quant);
-    else if (s->n_files != s->n_expected)
-        REFUSE(v, j->a, "%u of its %u shards are there", s->n_files, s->n_expected);
-    else
-        return true;
-    return false;
-}
-
-/* Weights by their files, else by parameters and bits. */
-static uint64_t weights_of(const struct hub_model *m, const struct hub_set *s)
-{
-    if (s && s->bytes) return s->bytes;
-    uint32_t bits = s && s->centibits                        ? s->centibits
-                    : s && s->format == FILENAME_SAFETENSORS ? 1600
-                                                             : 0;
-    return bits && m->params < UINT64_MAX / 4000 ? m->params * bits / 800 : 0;
-}
-
-static void hub_memory(struct judge *j, const struct hub_model *m, const struct hub_set *s)
-{
-    struct verdict *v = j->v;
-    uint64_t bytes = weights_of(m, s), active = m->params_active;
-    if (!bytes) {
-        WARN(v, j->a, "neither sizes nor parameters are known: the memory is not judged");
-        return;
-    }
-    v->memory_known = true;
-    v->memory.weights = v->memory.total = bytes;
-    WARN(v, j->a, "the KV cache is not counted: only the file's header says how large it is");
-    double read = (double)bytes;
-    if (active && m->params > active) read *= (double)active / (double)m->params;
-    if (j->d->bandwidth > 0) v->decode = j->d->bandwidth / read;
-    if (j->d->memory && bytes > j->d->memory) too_large(v, j->a, j->d);
-}
-
-/* Judges one set, NULL when the reply names no files. */
-static void judge_set(struct judge *j, const struct hub_model *m, const struct hub_set *s)
-{
-    struct verdict *v = j->v;
-    *v = (struct verdict){.fits = true,
-                          .n_ctx = j->ask->n_ctx,
-                          .n_slots = j->ask->n_slots,
-                          .arch = m->family ? str_c(m->family->name) : m->arch,
-                          .quant = s && s->quant ? str_c(s->quant) : S("")};
-    unsigned runs = m->formats & j->c->formats;
-    v->format = s                                   ? s->format
-                : runs & 1u << FILENAME_GGUF        ? FILENAME_GGUF
-                : runs & 1u << FILENAME_SAFETENSORS ? FILENAME_SAFETENSORS
-                                                    : FILENAME_NONE;
-    if (m->disabled)
-        REFUSE(v, j->a, "the Hub has disabled the repository");
-    else if (s && !set_of_model(s))
-        REFUSE(v, j->a, "the file is no model by itself but: %s", filename_kind_name(s->kind));
-    else if (s && !(j->c->formats & 1u << s->format))
-        REFUSE(v, j->a, "%.*s does not read %s", NAME(j->c->id), filename_format_name(s->format));
-    else
-        v->compatible =
-            limits(j) && format_runs(j, m) && family_runs(j, m) && (!s || quant_runs(j, s));
-    if (!v->compatible) {
-        v->fits = false;
-        return;
-    }
-    v->confidence = VERDICT_LOW;
-    v->evidence = S("names and what the Hub says");
-    if (j->ask->n_ctx && m->context && j->ask->n_ctx > m->context)
-        WARN(v, j->a, "the model was trained for %u positions and %u are asked for", m->context,
-             j->ask->n_ctx);
-    if (m->gated) WARN(v, j->a, "gated: its owner has to be asked on the Hub before a download");
-    if (m->can & HUB_VISION) WARN(v, j->a, "it sees images elsewhere; here it reads text only");
-    hub_memory(j, m, s);
-}
-
-/* The best set: fits before does not fit; of those that fit the largest, else the smallest. */
-static bool better(const struct verdict *a, const struct verdict *b)
-{
-    if (a->compatible != b->compatible) return a->compatible;
-    if (a->fits != b->fits) return a->fits;
-    return a->fits ? a->memory.weights > b->memory.weights : a->memory.weights < b->memory.weights;
-}
-
-static void name_set(struct verdict *v, struct arena *a, const struct hub_model *m,
-                     const struct caps *c, const struct verdict_device *d)
-{
-    const struct hub_set *best = NULL;
-    for (size_t i = 0; i < m->n_sets; i++) {
-        const struct hub_set *s = &m->sets[i];
-        bool runs = set_of_model(s) && (c->formats & 1u << s->format) && s->bytes &&
-                    s->bytes <= d->memory && s->n_files == s->n_expected &&
-                    (s->dtype == DTYPE_COUNT || c->dtype[s->dtype]);
-        if (runs && (!best || s->bytes > best->bytes)) best = s;
-    }
-    if (!best) return;
-    v->fit_set = best->name;
-    ADVISE(v, a, "%.*s of the same repository fits", NAME(best->name));
-}
-
-void verdict_hub(struct verdict *v, struct arena *a, const struct hub_model *m, size_t set,
-                 const struct caps *c, const struct verdict_device *d,
-                 const struct verdict_ask *ask)
-{
-    struct judge j = {.v = v, .a = a, .c = c, .d = d, .ask = ask};
-    if (set < m->n_sets) {
-        judge_set(&j, m, &m->sets[set]);
-    } else {
-        struct verdict one;
-        bool any = false;
-        judge_set(&j, m, NULL);
-        for (size_t i = 0; v->compatible && i < m->n_sets; i++) {
-            if (!set_of_model(&m->sets[i])) continue;
-            struct judge k = j;
-            k.v = &one;
-            judge_set(&k, m, &m->sets[i]);
-            if (!any || better(&one, v)) *v = one;
-            any = true;
-        }
-    }
-    if (v->compatible && !v->fits) name_set(v, a, m, c, d);
-}
-
-bool verdict_is_model_compatible(struct arena *a, const struct hub_model *m, const struct caps *c)
-{
-    struct verdict_device any = {0};
-    struct verdict_ask ask = {.ktype = DTYPE_F16, .vtype = DTYPE_F16};
-    struct verdict v;
-    verdict_hub(&v, a, m, SIZE_MAX, c, &any, &ask);
-    return v.compatible;
-}
-
-size_t verdict_filter_compatible_models(struct arena *a, const struct hub_model **models, size_t n,
-                                        const struct caps *c)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++)
-        if (verdict_is_model_compatible(a, models[i], c)) models[kept++] = models[i];
-    return kept;
 }
 
 /* ---- out ---- */

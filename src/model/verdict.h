@@ -22,12 +22,15 @@
 
 enum verdict_confidence { VERDICT_NONE, VERDICT_LOW, VERDICT_MEDIUM, VERDICT_HIGH };
 
+struct speed_rates;
+
 struct verdict_device {
     str name;
     uint64_t memory;  /* bytes for the model; 0: not known, everything fits */
     double bandwidth; /* bytes of weights read a second; 0: not known */
     double compute;   /* multiplications and additions a second, each counted; 0: not known */
     uint32_t threads; /* of a worker; 0: as 1 */
+    const struct speed_rates *rates; /* what its kernels were measured at; NULL: not known */
 };
 
 /* Zero: the worker's default. The types as they are: F32 is zero, so say F16. */
@@ -50,7 +53,8 @@ struct verdict {
     struct verdict_lines reasons, warnings, recommendations;
     str arch, quant;
     enum filename_format format;
-    uint32_t n_ctx, n_slots; /* that were judged */
+    uint32_t n_ctx, n_slots;   /* that were judged */
+    struct memory_shape shape; /* what the memory follows from */
     struct memory_need memory;
     bool memory_known;           /* false: neither sizes nor parameters are known */
     bool cache_known;            /* false: memory.kv and memory.compute are not */

@@ -10,17 +10,22 @@ static void all_caps(struct caps *c, struct arena *a)
     size_t n;
     const struct family *all = family_all(&n);
     struct caps_family *f = ARENA_NEW(a, struct caps_family, n);
+    int16_t *rows = ARENA_NEW(a, int16_t, n);
     *c = (struct caps){.id = S("worker"),
                        .formats = 1u << FILENAME_GGUF,
                        .families = f,
+                       .rows = rows,
+                       .n_rows = rows ? n : 0,
                        .max_ctx = LIMIT_MODEL_CONTEXT,
                        .max_slots = LIMIT_SLOTS};
     for (int i = 0; i < OP_COUNT; i++)
         c->op[i] = true;
     for (int i = 0; i < DTYPE_COUNT; i++)
         c->dtype[i] = c->kv[i] = true;
-    for (; f && c->n_families < n; c->n_families++)
+    for (; f && rows && c->n_families < n; c->n_families++) {
         f[c->n_families].family = &all[c->n_families];
+        rows[c->n_families] = (int16_t)c->n_families;
+    }
 }
 
 static void header(struct arena *a, const uint8_t *data, size_t size)

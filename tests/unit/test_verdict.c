@@ -20,7 +20,8 @@ static struct arena arena;
 static struct caps caps;
 static struct err_info err;
 static const struct verdict_ask plain = {.ktype = DTYPE_F16, .vtype = DTYPE_F16};
-static const struct verdict_device large = {{"box", 3}, GIB(64), 1e9, 1e11, 2};
+static const struct verdict_device large = {
+    .name = {"box", 3}, .memory = GIB(64), .bandwidth = 1e9, .compute = 1e11, .threads = 2};
 
 static void read_caps(void)
 {

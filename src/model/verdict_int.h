@@ -1,0 +1,23 @@
+/* verdict_int: what the verdicts on headers and on repositories share: their lines. */
+#ifndef MODEL_VERDICT_INT_H
+#define MODEL_VERDICT_INT_H
+
+#include "model/verdict.h"
+
+/* Adds a line unless there are VERDICT_LINES; cut at 400 bytes. */
+__attribute__((format(printf, 3, 4))) void verdict_say(struct verdict_lines *l, struct arena *a,
+                                                       const char *fmt, ...);
+
+#define REFUSE(v, a, ...) verdict_say(&(v)->reasons, (a), __VA_ARGS__)
+#define WARN(v, a, ...)   verdict_say(&(v)->warnings, (a), __VA_ARGS__)
+#define ADVISE(v, a, ...) verdict_say(&(v)->recommendations, (a), __VA_ARGS__)
+/* The arguments of a "%.*s" for a name out of a file: long ones are cut. */
+#define NAME(s) (int)((s).n > 80 ? 80 : (s).n), (s).p
+
+/* v->memory.total is more than the machine has: says so, and by how much. */
+void verdict_short(struct verdict *v, struct arena *a, const struct verdict_device *d);
+/* A smaller configuration of c that fits, as a recommendation. False: there is none. */
+bool verdict_shrink(struct verdict *v, struct arena *a, const struct memory_shape *s,
+                    struct memory_conf *c, const struct verdict_device *d);
+
+#endif
