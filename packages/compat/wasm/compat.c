@@ -1,0 +1,137 @@
+/* compat: the table of calls, and those that no other module has. See compat.h. */
+#include "compat.h"
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "model/hub.h"
+#include "model/verdict.h"
+#include "model/workers.h"
+
+struct call {
+    struct arena *a;
+    str text;             /* the request */
+    const struct json *v; /* the same as a tree */
+    buf *out;
+    struct jsonw w; /* of out */
+    struct err_info *e;
+};
+
+static const struct json *member(struct call *c, const char *key)
+{
+    const struct json *x = json_get(c->v, key);
+    return x && x->type != JSON_NULL ? x : NULL;
+}
+
+/* ---- models ---- */
+
+static enum err verdict(struct call *c)
+{
+    return verdict_call(c->a, c->text, c->out, c->e);
+}
+
+/* The places of those that are compatible, in order. What is no reply of the Hub is not. */
+static enum err compatible_indexes(struct call *c)
+{
+    const struct json *models = member(c, "models");
+    struct caps caps;
+    enum err err = caps_parse(&caps, c->a, member(c, "worker"), NULL, c->e);
+    if (err) return err;
+    if (!models || models->type != JSON_ARR)
+        return ERR_FAIL(c->e, INVALID, "'models', a list of replies of the Hub, is missing");
+    jsonw_arr(&c->w);
+    for (size_t i = 0; i < models->n; i++) {
+        struct hub_model m;
+        err = hub_parse(&m, c->a, &models->items[i], c->e);
+        if (err == ERR_NOMEM) return err;
+        if (!err && verdict_is_model_compatible(c->a, &m, &caps)) jsonw_uint(&c->w, i);
+    }
+    jsonw_end(&c->w, ']');
+    return ERR_OK;
+}
+
+/* ---- workers ---- */
+
+static enum err list_workers(struct call *c)
+{
+    struct workers all;
+    enum err err = workers_parse(&all, c->a, member(c, "workers"), c->e);
+    if (!err) workers_write(&all, NULL, &c->w);
+    return err;
+}
+
+static enum err get_worker(struct call *c)
+{
+    const struct json *id = member(c, "id");
+    const struct workers_entry *x;
+    struct workers all;
+    enum err err = workers_parse(&all, c->a, member(c, "workers"), c->e);
+    if (err) return err;
+    if (!id || id->type != JSON_STR)
+        return ERR_FAIL(c->e, INVALID, "'id', a worker's name, is missing");
+    if (!(x = workers_get(&all, id->s)))
+        return ERR_FAIL(c->e, NOTFOUND, "there is no worker '%.*s'", STR(str_sub(id->s, 0, 80)));
+    workers_write_entry(x, &c->w);
+    return ERR_OK;
+}
+
+static enum err filter_workers(struct call *c)
+{
+    struct workers_filter f;
+    struct workers all;
+    enum err err;
+    if ((err = workers_parse(&all, c->a, member(c, "workers"), c->e)) ||
+        (err = workers_filter_read(&f, member(c, "filter"), c->e)))
+        return err;
+    workers_write(&all, &f, &c->w);
+    return ERR_OK;
+}
+
+/* ---- the table ---- */
+
+static const struct {
+    const char *snake, *camel;
+    enum err (*fn)(struct call *c);
+} calls[] = {
+    {"is_model_compatible", "isModelCompatible", verdict},
+    {"check_model_worker_compatibility", "checkModelWorkerCompatibility", verdict},
+    {"filter_compatible_models", "filterCompatibleModels", verdict},
+    {"compatible_indexes", "compatibleIndexes", compatible_indexes},
+    {"list_workers", "listWorkers", list_workers},
+    {"get_worker", "getWorker", get_worker},
+    {"filter_workers", "filterWorkers", filter_workers},
+};
+
+static enum err answer(struct call *c)
+{
+    enum err err = json_parse(c->a, c->text, &c->v, c->e);
+    if (err) return err;
+    const struct json *name = member(c, "call");
+    if (!name || name->type != JSON_STR)
+        return ERR_FAIL(c->e, INVALID, "'call', the name of a function, is missing");
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        if (str_eqc(name->s, calls[i].snake) || str_eqc(name->s, calls[i].camel))
+            return calls[i].fn(c);
+    return ERR_FAIL(c->e, INVALID, "there is no function '%.*s'", STR(str_sub(name->s, 0, 40)));
+}
+
+enum err compat_call(str request, buf *reply)
+{
+    struct err_info e = {.text = ""};
+    struct arena a;
+    struct call c = {.a = &a, .text = request, .out = reply, .e = &e};
+    enum err err;
+    arena_init(&a, COMPAT_ARENA_MAX);
+    buf_clear(reply);
+    jsonw_init(&c.w, reply);
+    err = answer(&c);
+    if (!err && reply->failed)
+        err = reply->no_memory ? ERR_FAIL(&e, NOMEM, "no memory for the answer")
+                               : ERR_FAIL(&e, LIMIT, "the answer would be larger than %zu bytes",
+                                          COMPAT_REQUEST_MAX);
+    arena_fini(&a);
+    if (err) {
+        buf_clear(reply);
+        jsonw_error(reply, err, e.text);
+    }
+    return err;
+}
