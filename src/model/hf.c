@@ -27,6 +27,17 @@ bool hf_is_dir(const char *path)
     return n > 0 && n < PATH_MAX_BYTES && access(config, F_OK) == 0;
 }
 
+/* A copy, since config.json is mended in place. */
+static enum err given_file(struct hf *h, const char *name, str *out)
+{
+    for (size_t i = 0; i < h->n_given; i++) {
+        if (!str_eqc(h->given[i].name, name)) continue;
+        *out = arena_str(&h->tree, h->given[i].bytes);
+        return out->p ? ERR_OK : ERR_FAIL(h->e, NOMEM, "no memory for a copy of %s", name);
+    }
+    return ERR_OK;
+}
+
 /* Reads dir/name into the tree's arena; an empty string when there is no such file. */
 static enum err read_file(struct hf *h, const char *dir, const char *name, str *out)
 {
@@ -36,6 +47,7 @@ static enum err read_file(struct hf *h, const char *dir, const char *name, str *
     enum err r;
 
     *out = (str){0};
+    if (h->given) return given_file(h, name, out);
     if (n < 0 || n >= PATH_MAX_BYTES)
         return ERR_FAIL(h->e, INVALID, "the path of %s is too long", name);
     if (access(path, F_OK) != 0) return ERR_OK;
@@ -235,6 +247,20 @@ enum err hf_open_as(struct gguf *g, const char *dir, const struct quant_mix *mix
 enum err hf_open(struct gguf *g, const char *dir, struct err_info *e)
 {
     return hf_open_as(g, dir, NULL, 1, e);
+}
+
+enum err hf_open_files(struct gguf *g, const char *name, const struct hf_file *files, size_t n,
+                       struct err_info *e)
+{
+    struct err_info why = {.code = ERR_OK};
+    struct hf h;
+    enum err r;
+
+    begin(&h, g, &why);
+    h.given = files;
+    h.n_given = n;
+    r = end(&h, open_all(&h, name));
+    return hf_blame(r, name, &why, e);
 }
 
 enum err hf_parse_config(struct gguf *g, str config, struct err_info *e)

@@ -36,6 +36,17 @@ struct quant_mix;
 MUST_CHECK enum err hf_open_as(struct gguf *g, const char *dir, const struct quant_mix *mix,
                                uint32_t n_threads, struct err_info *e);
 
+/* A file of a folder that is not here. */
+struct hf_file {
+    str name;      /* below the folder */
+    str bytes;     /* of a .safetensors file the header at least, of others all */
+    uint64_t size; /* of the whole file */
+};
+/* The same of a folder of which only these are known: `name` for its path, tensors as hf_open()
+ * makes them but without values (data and parts NULL). For judging; nothing can run it. */
+MUST_CHECK enum err hf_open_files(struct gguf *g, const char *name, const struct hf_file *files,
+                                  size_t n, struct err_info *e);
+
 /* The keys of a config.json alone, without tensors; gguf_close() releases them. */
 MUST_CHECK enum err hf_parse_config(struct gguf *g, str config, struct err_info *e);
 

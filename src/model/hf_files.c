@@ -4,7 +4,8 @@
  * which tensor lies in which. Shard names become paths, so they must be plain file names. Every
  * tensor of the index must be in the file it is said to be in, and no name may occur in two files.
  *
- * Invariant: after hf_files_open() every tensor of h->all lies in a mapping of h->g.
+ * Invariant: after hf_files_open() every tensor of h->all lies in a mapping of h->g, or, where
+ * files are given instead of a folder, none has values.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +108,45 @@ static enum err open_shard(struct hf *h, const char *dir, str name, size_t i)
     return r ? err_fail(h->e, r, why.file, why.line, "%.*s: %s", HF_NAME(name), why.text) : ERR_OK;
 }
 
+/* A shard of which the header is given. */
+static enum err read_shard(struct hf *h, const struct hf_file *f, size_t i)
+{
+    struct err_info why = {0};
+    uint64_t need;
+    enum err r = safetensors_parse_header(&h->shards[i], &h->g->arena, (const uint8_t *)f->bytes.p,
+                                          f->bytes.n, f->size, &need, &why);
+
+    h->g->file_bytes += f->size;
+    return r ? err_fail(h->e, r, why.file, why.line, "%.*s: %s", HF_NAME(f->name), why.text)
+             : ERR_OK;
+}
+
+static enum err count(struct hf *h, size_t i)
+{
+    h->n_all += h->shards[i].n;
+    if (h->n_all <= LIMIT_ST_TENSORS) return ERR_OK;
+    return ERR_FAIL(h->e, FORMAT, "the shards hold more than %u tensors", LIMIT_ST_TENSORS);
+}
+
+/* All .safetensors files that are given: the index says no more than their headers do. */
+static enum err read_shards(struct hf *h)
+{
+    size_t n = 0;
+    enum err r;
+
+    h->shards = ARENA_NEW(&h->tree, struct safetensors, h->n_given);
+    if (h->n_given && !h->shards)
+        return ERR_FAIL(h->e, NOMEM, "no memory for %zu shards", h->n_given);
+    for (size_t i = 0; i < h->n_given; i++) {
+        if (!str_ends(h->given[i].name, S(".safetensors"))) continue;
+        if ((r = read_shard(h, &h->given[i], n)) || (r = count(h, n))) return r;
+        n++;
+    }
+    h->n_shards = n;
+    h->g->n_parts = (uint32_t)n;
+    return n ? ERR_OK : ERR_FAIL(h->e, NOMODEL, "there is no model.safetensors in it");
+}
+
 static enum err open_shards(struct hf *h, const char *dir, const str *names, size_t n)
 {
     enum err r;
@@ -117,10 +157,7 @@ static enum err open_shards(struct hf *h, const char *dir, const str *names, siz
     h->g->n_parts = (uint32_t)n;
     h->n_shards = n;
     for (size_t i = 0; i < n; i++) {
-        if ((r = open_shard(h, dir, names[i], i))) return r;
-        h->n_all += h->shards[i].n;
-        if (h->n_all > LIMIT_ST_TENSORS)
-            return ERR_FAIL(h->e, FORMAT, "the shards hold more than %u tensors", LIMIT_ST_TENSORS);
+        if ((r = open_shard(h, dir, names[i], i)) || (r = count(h, i))) return r;
     }
     return ERR_OK;
 }
@@ -194,6 +231,10 @@ enum err hf_files_open(struct hf *h, const char *dir)
     char path[PATH_MAX_BYTES];
     enum err r;
 
+    if (h->given) {
+        r = read_shards(h);
+        return r ? r : join(h);
+    }
     if ((r = path_of(h, dir, S("model.safetensors.index.json"), path))) return r;
     if (access(path, F_OK) == 0) {
         r = open_index(h, dir, path);

@@ -17,8 +17,23 @@
 
 enum { SMALL = 64 << 10 }; /* bytes of a copy that the arena takes */
 
+bool hf_fix_reads(const struct hf *h)
+{
+    return !h->given;
+}
+
+const uint8_t *hf_fix_at(const uint8_t *data, uint64_t bytes)
+{
+    return data ? data + bytes : NULL;
+}
+
 enum err hf_fix_room(struct hf *h, uint64_t bytes, uint8_t **out)
 {
+    if (!hf_fix_reads(h)) {
+        *out = NULL;
+        h->g->copied_bytes += bytes;
+        return ERR_OK;
+    }
     if (bytes > SMALL) return gguf_copy_new(h->g, bytes, out, h->e);
     *out = arena_alloc(&h->g->arena, (size_t)bytes, 64);
     if (!*out)
@@ -123,7 +138,7 @@ static enum err read_grid(struct hf *h, const struct safetensors_tensor *t,
                         (unsigned long long)(blocks(rows, g->block_rows) * g->per_row));
     f = ARENA_NEW(&h->tree, float, (size_t)s->elems);
     if (!f) return ERR_FAIL(h->e, NOMEM, "no memory for %llu scales", (unsigned long long)s->elems);
-    dtype_dequant(s->dtype, s->data, f, (size_t)s->elems);
+    if (hf_fix_reads(h)) dtype_dequant(s->dtype, s->data, f, (size_t)s->elems);
     g->scale = f;
     return ERR_OK;
 }
@@ -157,6 +172,7 @@ static enum err multiply(struct hf *h, const struct safetensors_tensor *t,
         return ERR_FAIL(h->e, FORMAT, "tensor '%.*s' is too large", HF_NAME(t->name));
     if ((r = hf_fix_room(h, t->elems * v->size, &out))) return r;
     v->data = out;
+    if (!hf_fix_reads(h)) return ERR_OK;
     row = mem_array((size_t)cols, sizeof *row);
     if (!row) return ERR_FAIL(h->e, NOMEM, "no memory for a row of '%.*s'", HF_NAME(t->name));
     for (uint64_t i = 0; i < rows; i++) {
@@ -185,7 +201,7 @@ static enum err to_f32(struct hf *h, const struct safetensors_tensor *t, struct 
     if (t->elems > UINT64_MAX / sizeof(float))
         return ERR_FAIL(h->e, FORMAT, "tensor '%.*s' is too large", HF_NAME(t->name));
     if ((r = hf_fix_room(h, t->elems * sizeof(float), &out))) return r;
-    dtype_dequant(t->dtype, t->data, (float *)(void *)out, (size_t)t->elems);
+    if (out) dtype_dequant(t->dtype, t->data, (float *)(void *)out, (size_t)t->elems);
     *v = (struct hf_values){DTYPE_F32, sizeof(float), out};
     return ERR_OK;
 }
@@ -269,9 +285,9 @@ enum err hf_fix_keep(struct hf *h, const struct hf_entry *x)
             return ERR_FAIL(h->e, FORMAT, "tensor '%.*s' is scaled, which a norm cannot be",
                             HF_NAME(x->t->name));
         if ((r = hf_fix_room(h, x->t->elems * sizeof *f, &out))) return r;
-        memcpy(out, v.data, (size_t)x->t->elems * sizeof *f);
         f = (float *)(void *)out;
-        for (uint64_t i = 0; i < x->t->elems; i++)
+        if (f) memcpy(f, v.data, (size_t)x->t->elems * sizeof *f);
+        for (uint64_t i = 0; f && i < x->t->elems; i++)
             f[i] += 1;
         v.data = out;
     }
@@ -324,7 +340,7 @@ enum err hf_fix_parts(struct hf *h, const struct hf_entry *x, size_t n)
         parts[i] = v.data;
         if (stack) memcpy(stack + i * t->elems * sizeof(float), v.data, t->elems * sizeof(float));
     }
-    if ((r = hf_tensors_add(h, x->name, dtype, dim, stack ? 2 : 3, stack))) return r;
-    if (!stack) h->g->tensors[h->g->n_tensors - 1].parts = parts;
+    if ((r = hf_tensors_add(h, x->name, dtype, dim, t->n_dims + 1, stack))) return r;
+    if (t->n_dims == 2 && hf_fix_reads(h)) h->g->tensors[h->g->n_tensors - 1].parts = parts;
     return ERR_OK;
 }

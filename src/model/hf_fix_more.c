@@ -35,8 +35,8 @@ enum err hf_fix_neg_exp(struct hf *h, const struct hf_entry *x)
     if (t->n_dims < 1 || t->n_dims > 2) return shape(h, x, "one or two dimensions");
     if ((r = hf_fix_values(h, t, &v)) || (r = hf_fix_room(h, t->elems * sizeof(float), &out)))
         return r;
-    dtype_dequant(v.dtype, v.data, (float *)(void *)out, (size_t)t->elems);
-    for (uint64_t i = 0; i < t->elems; i++) {
+    if (out) dtype_dequant(v.dtype, v.data, (float *)(void *)out, (size_t)t->elems);
+    for (uint64_t i = 0; out && i < t->elems; i++) {
         float *f = (float *)(void *)out + i;
 
         *f = -expf(*f);
@@ -57,7 +57,7 @@ static enum err reshaped(struct hf *h, const struct hf_entry *x, uint64_t cols, 
     if ((r = hf_fix_values(h, t, &v))) return r;
     if (v.dtype != DTYPE_F32) {
         if ((r = hf_fix_room(h, t->elems * sizeof(float), &out))) return r;
-        dtype_dequant(v.dtype, v.data, (float *)(void *)out, (size_t)t->elems);
+        if (out) dtype_dequant(v.dtype, v.data, (float *)(void *)out, (size_t)t->elems);
         v.data = out;
     }
     return hf_tensors_add(h, x->name, DTYPE_F32, dim, n_dims, v.data);
@@ -113,7 +113,7 @@ enum err hf_fix_transpose(struct hf *h, const struct hf_entry *x)
 
     if (t->n_dims != 2) return hf_fix_keep(h, x);
     if ((r = hf_fix_values(h, t, &v)) || (r = hf_fix_room(h, t->elems * v.size, &out))) return r;
-    transpose(&v, v.data, t->dim[0], t->dim[1], out);
+    if (out) transpose(&v, v.data, t->dim[0], t->dim[1], out);
     return hf_tensors_add(h, x->name, v.dtype, dim, 2, out);
 }
 
@@ -140,7 +140,7 @@ enum err hf_fix_kv_b(struct hf *h, const struct hf_entry *x)
     if ((r = hf_fix_room(h, h->n_head * k_bytes, &k_b)) ||
         (r = hf_fix_room(h, h->n_head * v_bytes, &v_b)))
         return r;
-    for (uint64_t i = 0; i < h->n_head; i++) {
+    for (uint64_t i = 0; k_b && v_b && i < h->n_head; i++) {
         const uint8_t *head = v.data + i * (k_bytes + v_bytes);
 
         transpose(&v, head, nope, rank, k_b + i * k_bytes);
@@ -205,7 +205,7 @@ enum err hf_fix_qkv_heads(struct hf *h, const struct hf_entry *x)
     if ((r = read_qkv(h, x, &m))) return r;
     if (h->n_head_kv > 1) {
         if ((r = hf_fix_room(h, m.q + 2 * m.kv, &out))) return r;
-        ungroup(h, &m, out, out + m.q, out + m.q + m.kv);
+        if (out) ungroup(h, &m, out, out + m.q, out + m.q + m.kv);
         m.v.data = out;
     }
     return hf_tensors_add(h, x->name, m.v.dtype,
@@ -239,8 +239,9 @@ enum err hf_fix_qkv_groups(struct hf *h, const struct hf_entry *x)
     enum err r;
 
     if ((r = read_qkv(h, x, &m)) || (r = hf_fix_room(h, m.q + 2 * m.kv, &out))) return r;
-    ungroup(h, &m, out, out + m.q, out + m.q + m.kv);
-    return add_qkv(h, x, &m, (const uint8_t *const[]){out, out + m.q, out + m.q + m.kv});
+    if (out) ungroup(h, &m, out, out + m.q, out + m.q + m.kv);
+    return add_qkv(h, x, &m,
+                   (const uint8_t *const[]){out, hf_fix_at(out, m.q), hf_fix_at(out, m.q + m.kv)});
 }
 
 /* Baichuan: all queries, all keys, all values; three tensors in GGUF. */
@@ -251,7 +252,8 @@ enum err hf_fix_qkv_rows(struct hf *h, const struct hf_entry *x)
 
     if (r) return r;
     return add_qkv(h, x, &m,
-                   (const uint8_t *const[]){m.v.data, m.v.data + m.q, m.v.data + m.q + m.kv});
+                   (const uint8_t *const[]){m.v.data, hf_fix_at(m.v.data, m.q),
+                                            hf_fix_at(m.v.data, m.q + m.kv)});
 }
 
 /* ---- gate and up in one ---- */
@@ -283,7 +285,7 @@ enum err hf_fix_gate_up(struct hf *h, const struct hf_entry *x)
                             v.dtype, dim, 2, v.data)))
         return r;
     return hf_tensors_add(h, hf_fix_name(h, x, shared ? "ffn_up_shexp.weight" : "ffn_up.weight"),
-                          v.dtype, dim, 2, v.data + t->elems / 2 * v.size);
+                          v.dtype, dim, 2, hf_fix_at(v.data, t->elems / 2 * v.size));
 }
 
 /* [expert][2 f][d], gate first: two tensors whose experts lie apart. */
@@ -302,11 +304,11 @@ enum err hf_fix_gate_up_exps(struct hf *h, const struct hf_entry *x)
 
         if (!parts) return ERR_FAIL(h->e, NOMEM, "no memory for experts");
         for (uint64_t i = 0; i < t->dim[0]; i++)
-            parts[i] = v.data + (2 * i + k) * half * v.size;
+            parts[i] = hf_fix_at(v.data, (2 * i + k) * half * v.size);
         if ((r = hf_tensors_add(h, hf_fix_name(h, x, names[k]), v.dtype,
                                 (uint64_t[]){t->dim[2], t->dim[1] / 2, t->dim[0]}, 3, NULL)))
             return r;
-        h->g->tensors[h->g->n_tensors - 1].parts = parts;
+        if (hf_fix_reads(h)) h->g->tensors[h->g->n_tensors - 1].parts = parts;
     }
     return ERR_OK;
 }
@@ -329,7 +331,7 @@ enum err hf_fix_oss_gate_up(struct hf *h, const struct hf_entry *x)
 
         if ((r = hf_fix_room(h, n * d * f * v.size, &out))) return r;
         p = out;
-        for (uint64_t e = 0; e < n; e++)
+        for (uint64_t e = 0; out && e < n; e++)
             for (uint64_t i = 0; i < f; i++)
                 for (uint64_t j = 0; j < d; j++, p += v.size)
                     memcpy(p, v.data + ((e * d + j) * 2 * f + 2 * i + k) * v.size, v.size);
@@ -351,7 +353,7 @@ enum err hf_fix_oss_down(struct hf *h, const struct hf_entry *x)
 
     if (t->n_dims != 3) return shape(h, x, "experts x inner x width");
     if ((r = hf_fix_values(h, t, &v)) || (r = hf_fix_room(h, t->elems * v.size, &out))) return r;
-    for (uint64_t e = 0; e < n; e++)
+    for (uint64_t e = 0; out && e < n; e++)
         transpose(&v, v.data + e * f * d * v.size, f, d, out + e * f * d * v.size);
     return hf_tensors_add(h, x->name, v.dtype, (uint64_t[]){f, d, n}, 3, out);
 }
@@ -371,7 +373,7 @@ enum err hf_fix_oss_gate_up_bias(struct hf *h, const struct hf_entry *x)
         uint8_t *out;
 
         if ((r = hf_fix_room(h, n * sizeof(float), &out))) return r;
-        for (uint64_t i = 0; i < n; i++)
+        for (uint64_t i = 0; out && i < n; i++)
             dtype_dequant(v.dtype, v.data + (2 * i + k) * v.size, (float *)(void *)out + i, 1);
         if ((r = hf_tensors_add(h, hf_fix_name(h, x, names[k]), DTYPE_F32,
                                 (uint64_t[]){t->dim[1] / 2, t->dim[0]}, 2, out)))
@@ -404,7 +406,7 @@ static enum err oss_matrix(struct hf *h, str name, const struct safetensors_tens
 
     if (r) return r;
     p = out;
-    for (uint64_t e = 0; e < n; e++)
+    for (uint64_t e = 0; out && e < n; e++)
         for (uint64_t i = row[0]; i < rows; i += row[1])
             for (uint64_t k = 0; k < nb; k++, p += block) {
                 uint64_t at = (e * rows + i) * nb + k;

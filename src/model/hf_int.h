@@ -70,7 +70,9 @@ struct hf {
     size_t n_shards, n_all;
     const struct safetensors_tensor **all; /* of all shards, sorted by name */
     uint64_t max_tensors;                  /* room in g->tensors */
-    const struct quant_mix *mix;           /* matrices are quantised as they are added; or NULL */
+    const struct hf_file *given; /* instead of a folder: nothing is mapped, no tensor has values */
+    size_t n_given;
+    const struct quant_mix *mix; /* matrices are quantised as they are added; or NULL */
     struct quant_model model;
     uint32_t n_threads;
 };
@@ -164,6 +166,11 @@ MUST_CHECK enum err hf_fix_parts(struct hf *h, const struct hf_entry *x, size_t 
 /* A tensor that says how to read another one, or how to compute with it, and is no weight. */
 bool hf_fix_is_scale(const struct hf *h, str name);
 
+/* Are there values to read? Not where only headers are given: then a fix makes the tensors and
+ * counts the room that it would take, and neither reads nor writes. */
+bool hf_fix_reads(const struct hf *h);
+/* Values `bytes` further on; NULL where there are none. */
+const uint8_t *hf_fix_at(const uint8_t *data, uint64_t bytes);
 /* Values that can be used or rearranged: aligned, unscaled, one element after the other. */
 struct hf_values {
     enum dtype dtype;    /* F32 for vectors */
@@ -172,7 +179,7 @@ struct hf_values {
 };
 MUST_CHECK enum err hf_fix_values(struct hf *h, const struct safetensors_tensor *t,
                                   struct hf_values *v);
-/* Zeroed memory of the model. */
+/* Zeroed memory of the model; NULL where values are not read. */
 MUST_CHECK enum err hf_fix_room(struct hf *h, uint64_t bytes, uint8_t **out);
 /* "blk.N.name" in the model's arena; .p is NULL when there is no memory. */
 str hf_fix_name(struct hf *h, const struct hf_entry *x, const char *name);

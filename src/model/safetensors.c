@@ -28,8 +28,8 @@ static const struct safetensors_type types[] = {
 };
 
 struct parser {
-    const uint8_t *data; /* behind the header */
-    uint64_t n;          /* bytes of it */
+    const uint8_t *data; /* behind the header; NULL: only the header is there */
+    uint64_t n;          /* bytes behind it */
     struct arena *a;
     struct err_info *e;
 };
@@ -99,7 +99,8 @@ static enum err read_span(struct parser *p, const struct json *v, struct safeten
                         "tensor '%.*s' has %llu elements of %s, but a span of %llu bytes",
                         NAME(t->name), (unsigned long long)t->elems, t->type->name,
                         (unsigned long long)(end - begin));
-    t->data = p->data + begin;
+    t->at = begin;
+    t->data = p->data ? p->data + begin : NULL;
     return ERR_OK;
 }
 
@@ -140,7 +141,7 @@ static int by_place(const void *a, const void *b)
 {
     const struct safetensors_tensor *x = a, *y = b;
 
-    if (x->data != y->data) return x->data < y->data ? -1 : 1;
+    if (x->at != y->at) return x->at < y->at ? -1 : 1;
     return (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
@@ -157,7 +158,7 @@ static enum err check_cover(struct parser *p, struct safetensors *s)
     if (s->n) qsort(s->tensors, s->n, sizeof *s->tensors, by_place);
     for (size_t i = 0; i < s->n; i++) {
         const struct safetensors_tensor *t = &s->tensors[i];
-        uint64_t begin = (uint64_t)(t->data - p->data);
+        uint64_t begin = t->at;
 
         if (begin != at)
             return ERR_FAIL(p->e, FORMAT,
@@ -215,36 +216,60 @@ static enum err read_header(struct parser *p, struct safetensors *s, const struc
     return check_names(p, s);
 }
 
-enum err safetensors_parse(struct safetensors *s, struct arena *a, const uint8_t *bytes, size_t n,
-                           struct err_info *e)
+/* A file of file_bytes, the first n of which are there: all of them, or the header. */
+static enum err parse(struct safetensors *s, struct parser *p, const uint8_t *bytes, size_t n,
+                      uint64_t file_bytes, uint64_t *len)
 {
-    struct parser p = {.a = a, .e = e};
+    struct err_info *e = p->e;
     const struct json *header;
     struct arena tree;
-    uint64_t len;
     enum err r;
 
     *s = (struct safetensors){0};
-    if (n < LENGTH_BYTES + 2)
-        return ERR_FAIL(e, FORMAT, "not a SafeTensors file: it has only %zu bytes", n);
-    memcpy(&len, bytes, sizeof len);
-    if (len > LIMIT_ST_HEADER)
+    *len = 0;
+    if (file_bytes < LENGTH_BYTES + 2 || n < LENGTH_BYTES + 1)
+        return ERR_FAIL(e, FORMAT, "not a SafeTensors file: it has only %llu bytes",
+                        (unsigned long long)file_bytes);
+    memcpy(len, bytes, sizeof *len);
+    if (*len > LIMIT_ST_HEADER)
         return ERR_FAIL(e, FORMAT,
                         "not a SafeTensors file: its header would have %llu bytes; at most %d are "
                         "allowed",
-                        (unsigned long long)len, LIMIT_ST_HEADER);
-    if (len > n - LENGTH_BYTES)
+                        (unsigned long long)*len, LIMIT_ST_HEADER);
+    if (*len > file_bytes - LENGTH_BYTES)
         return ERR_FAIL(e, FORMAT,
-                        "truncated SafeTensors file: the header has %llu bytes, the file only %zu",
-                        (unsigned long long)len, n);
+                        "truncated SafeTensors file: the header has %llu bytes, the file only %llu",
+                        (unsigned long long)*len, (unsigned long long)file_bytes);
     if (bytes[LENGTH_BYTES] != '{')
         return ERR_FAIL(e, FORMAT, "not a SafeTensors file: its header does not begin with '{'");
-    p.data = bytes + LENGTH_BYTES + len;
-    p.n = n - LENGTH_BYTES - len;
+    if (*len > n - LENGTH_BYTES)
+        return ERR_FAIL(e, LIMIT, "the header has %llu bytes", (unsigned long long)*len);
+    if (p->data) p->data = bytes + LENGTH_BYTES + *len;
+    p->n = file_bytes - LENGTH_BYTES - *len;
     arena_init(&tree, LIMIT_ST_ARENA);
-    r = json_parse(&tree, (str){(const char *)bytes + LENGTH_BYTES, (size_t)len}, &header, e);
-    if (!r) r = read_header(&p, s, header);
+    r = json_parse(&tree, (str){(const char *)bytes + LENGTH_BYTES, (size_t)*len}, &header, e);
+    if (!r) r = read_header(p, s, header);
     arena_fini(&tree);
+    return r;
+}
+
+enum err safetensors_parse(struct safetensors *s, struct arena *a, const uint8_t *bytes, size_t n,
+                           struct err_info *e)
+{
+    struct parser p = {.a = a, .e = e, .data = bytes};
+    uint64_t len;
+
+    return parse(s, &p, bytes, n, n, &len);
+}
+
+enum err safetensors_parse_header(struct safetensors *s, struct arena *a, const uint8_t *bytes,
+                                  size_t n, uint64_t file_bytes, uint64_t *need, struct err_info *e)
+{
+    struct parser p = {.a = a, .e = e};
+    uint64_t len;
+    enum err r = parse(s, &p, bytes, n, file_bytes, &len);
+
+    *need = LENGTH_BYTES + len;
     return r;
 }
 

@@ -30,7 +30,8 @@ struct safetensors_tensor {
     uint32_t n_dims;                /* 0: one value */
     uint64_t dim[SAFETENSORS_DIMS]; /* the last one is contiguous; may be 0 */
     uint64_t elems, bytes;
-    const uint8_t *data;
+    uint64_t at;         /* where its values begin, from the end of the header */
+    const uint8_t *data; /* NULL when only a header was parsed */
 };
 
 struct safetensors {
@@ -41,6 +42,11 @@ struct safetensors {
 /* The whole file, which must outlive the result. Names are copied into the arena. */
 MUST_CHECK enum err safetensors_parse(struct safetensors *s, struct arena *a, const uint8_t *bytes,
                                       size_t n, struct err_info *e);
+/* The first n bytes of a file of file_bytes; a header is enough. ERR_LIMIT when it goes on behind
+ * them: *need is how many are needed. */
+MUST_CHECK enum err safetensors_parse_header(struct safetensors *s, struct arena *a,
+                                             const uint8_t *bytes, size_t n, uint64_t file_bytes,
+                                             uint64_t *need, struct err_info *e);
 /* NULL when there is no such tensor. */
 const struct safetensors_tensor *safetensors_find(const struct safetensors *s, str name);
 

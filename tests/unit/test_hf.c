@@ -130,6 +130,71 @@ static bool compare_keys(const char *name, const struct gguf *a, const struct gg
     return good;
 }
 
+/* ---- the same from headers ---- */
+
+/* Of a file of weights its length and its header. */
+static str first_bytes(const char *name, char *text, size_t n)
+{
+    uint64_t len = 0;
+
+    if (!str_ends(str_c(name), S(".safetensors")) || n < 8) return (str){text, n};
+    memcpy(&len, text, 8);
+    return (str){text, n > 8 + len ? 8 + len : n};
+}
+
+static size_t read_files(const char *folder, struct hf_file *files, size_t most)
+{
+    DIR *d = opendir(folder);
+    struct dirent *x;
+    size_t n = 0;
+
+    while (d && n < most && (x = readdir(d))) {
+        char path[512], *text;
+        struct err_info e;
+        size_t bytes;
+
+        snprintf(path, sizeof path, "%s/%s", folder, x->d_name);
+        if (x->d_name[0] == '.' || map_read_file(path, MIB(64), &text, &bytes, &e)) continue;
+        files[n].name = str_c(strcpy(mem_need(strlen(x->d_name) + 1), x->d_name));
+        files[n].bytes = first_bytes(x->d_name, text, bytes);
+        files[n++].size = bytes;
+    }
+    if (d) closedir(d);
+    return n;
+}
+
+/* What headers cannot say: whether a product of 8-bit floats and their scales is exact in BF16. */
+static bool same_tensor(const struct gguf_tensor *a, const struct gguf_tensor *b)
+{
+    bool wider = a->dtype == DTYPE_BF16 && b->dtype == DTYPE_F32;
+    bool made = str_starts(a->name, S("rope_")); /* from config.json */
+
+    return str_eq(a->name, b->name) && same_shape(a, b) && (made || !b->data) && !b->parts &&
+           ((a->dtype == b->dtype && a->bytes == b->bytes) || (wider && 2 * a->bytes == b->bytes));
+}
+
+/* Opens the folder by the headers of its files: the keys and the tensors of g, without values. */
+static void check_headers(const char *name, const char *folder, const struct gguf *g)
+{
+    struct hf_file files[64];
+    size_t n = read_files(folder, files, 64);
+    struct err_info e = {0};
+    struct gguf h;
+    bool good = !hf_open_files(&h, "org/name", files, n, &e);
+
+    if (!good) printf("# %s\n", e.text);
+    good = good && h.n_tensors == g->n_tensors && h.file_bytes == g->file_bytes;
+    for (uint64_t i = 0; good && i < g->n_tensors; i++)
+        good = same_tensor(&g->tensors[i], &h.tensors[i]);
+    ok(good && compare_keys(name, g, &h) && compare_keys(name, &h, g), "%s: by its headers alone",
+       name);
+    if (!e.code) gguf_close(&h);
+    for (size_t i = 0; i < n; i++) {
+        mem_free((void *)(uintptr_t)files[i].name.p);
+        mem_free((void *)(uintptr_t)files[i].bytes.p);
+    }
+}
+
 static void check_golden(const char *name)
 {
     struct gguf hf, g;
@@ -149,6 +214,7 @@ static void check_golden(const char *name)
         printf("# %s\n", e.text);
         return;
     }
+    check_headers(name, folder, &hf);
     r = source_open(&g, file, &e);
     ok(r == ERR_OK, "%s: its GGUF opens", name);
     if (!r) {
@@ -348,6 +414,7 @@ static bool opens(struct gguf *g, const char *what)
     enum err r = source_open(g, dir, &e);
 
     if (!ok(r == ERR_OK, "%s: opens", what)) printf("# %s\n", e.text);
+    if (!r) check_headers(what, dir, g);
     return r == ERR_OK;
 }
 
