@@ -72,6 +72,7 @@
 #define LIMIT_PULL_TOKEN     512
 #define LIMIT_REMOTE_ENTRY   MIB(64) /* a header or a config that is kept */
 #define LIMIT_REMOTE_ENTRIES 4096
+#define LIMIT_REMOTE_SHARDS  64       /* whose headers are read; with more, config.json has to do */
 #define LIMIT_REMOTE_CACHE   MIB(512) /* all of them */
 #define LIMIT_DB_VALUE       MIB(64)  /* one text in a database */
 #define LIMIT_CATALOG_ENTRY  MIB(8)   /* what the hub says of one repository, shortened */

@@ -9,6 +9,7 @@
 #include "store/remote_int.h"
 
 #define HEADER_FIRST MIB(1) /* most headers with a vocabulary take a few of them */
+#define SHARD_FIRST  KIB(256)
 #define RETRIES      3
 #define STALL_MS     30000
 
@@ -200,20 +201,100 @@ static enum err read_text(const struct reader *d, const char *path, str *out)
     return code;
 }
 
+static bool is_shard(const struct pick_file *f)
+{
+    return f->name.format == FILENAME_SAFETENSORS && f->name.kind == FILENAME_WEIGHTS;
+}
+
+/* The length that a SafeTensors file states of its header, with its own eight bytes; 0: none. */
+static uint64_t stated_length(str s)
+{
+    uint64_t len = 0;
+
+    for (size_t i = 0; i < 8 && i < s.n; i++)
+        len |= (uint64_t)(unsigned char)s.p[i] << 8 * i;
+    return len > LIMIT_ST_HEADER ? 0 : 8 + len;
+}
+
+static enum err read_shard(const struct reader *d, const struct pick_file *f, str *out)
+{
+    const struct remote_key k = key_of(d, f);
+    uint64_t want = f->bytes < SHARD_FIRST ? f->bytes : SHARD_FIRST;
+    buf b = {.cap = LIMIT_ST_HEADER + KIB(1)};
+    enum err code = ERR_OK;
+
+    *out = (str){0};
+    if (f->bytes == 0) return ERR_OK;
+    if (!remote_cache_get(d->c->cache, &k, &b)) {
+        code = fetch(d, f, want, &b);
+        want = stated_length(buf_view(&b));
+        if (!code && want > b.n && want <= f->bytes) code = fetch(d, f, want - b.n, &b);
+        if (!code && want && want <= b.n)
+            remote_cache_put(d->c->cache, &k, str_sub(buf_view(&b), 0, (size_t)want));
+    }
+    if (!code) code = keep(d, f, &b, out);
+    buf_fini(&b);
+    return code;
+}
+
+/* All that config.json does not say: the types of the weights and which there are. */
+static enum err read_shards(const struct reader *d, struct hf_file *files, size_t *n)
+{
+    for (size_t i = 0; i < d->p->n; i++) {
+        const struct pick_file *f = &d->repo->files[d->p->files[i]];
+        enum err code;
+
+        if (!is_shard(f)) continue;
+        files[*n] = (struct hf_file){.name = f->path, .size = f->bytes};
+        if ((code = read_shard(d, f, &files[*n].bytes))) return code;
+        (*n)++;
+    }
+    return ERR_OK;
+}
+
+static enum err read_texts(const struct reader *d, struct hf_file *files, size_t *n)
+{
+    static const char *const names[] = {"config.json", "tokenizer_config.json",
+                                        "generation_config.json", "chat_template.jinja",
+                                        "1_Pooling/config.json"};
+    str *const kept[] = {&d->r->config, &d->r->tokenizer_config, &d->r->generation_config};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        str text;
+        enum err code = read_text(d, names[i], &text);
+
+        if (code) return code;
+        if (i < sizeof kept / sizeof *kept) *kept[i] = text;
+        if (text.n) files[(*n)++] = (struct hf_file){str_c(names[i]), text, text.n};
+    }
+    return ERR_OK;
+}
+
+/* config.json first: what it refuses needs no header. */
 static enum err open_folder(const struct reader *d)
 {
     struct remote *r = d->r;
     struct err_info why = {0};
+    struct hf_file *files = ARENA_NEW(d->a, struct hf_file, d->p->n + 1);
+    size_t n = 0, shards = 0;
     enum err code;
 
-    if ((code = read_text(d, "config.json", &r->config)) ||
-        (code = read_text(d, "tokenizer_config.json", &r->tokenizer_config)) ||
-        (code = read_text(d, "generation_config.json", &r->generation_config)))
-        return code;
-    if (hf_parse_config(&r->g, r->config, &why))
+    if (!files) return ERR_FAIL(d->e, NOMEM, "no memory for a list of %zu files", d->p->n);
+    if ((code = read_texts(d, files, &n))) return code;
+    if (hf_parse_config(&r->g, r->config, &why)) {
+        refuse(r, why.code, why.text);
+        return ERR_OK;
+    }
+    for (size_t i = 0; i < d->p->n; i++)
+        shards += is_shard(&d->repo->files[d->p->files[i]]);
+    r->opened = true;
+    if (shards > LIMIT_REMOTE_SHARDS) return ERR_OK;
+    remote_close(r);
+    if ((code = read_shards(d, files, &n))) return code;
+    if (hf_open_files(&r->g, arena_str(d->a, d->repo->id).p, files, n, &why))
         refuse(r, why.code, why.text);
     else
-        r->opened = true;
+        r->opened = r->headers = true;
     return ERR_OK;
 }
 

@@ -565,6 +565,30 @@ def split(data):
     return part(0, range(half), keys, n_kv), part(1, range(half, n_tensors), b"", 0)
 
 
+def safetensors(tensors, dtype="F16"):
+    """A file of zeros: {name: shape}."""
+    head, at = {}, 0
+    for name, shape in tensors.items():
+        n = 2
+        for d in shape:
+            n *= d
+        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + n]}
+        at += n
+    text = json.dumps(head).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(at)
+
+
+def llama_shards(c):
+    """The weights that a config.json of Llama asks for, in two files."""
+    d, kv = c["hidden_size"], c["hidden_size"] // c["num_attention_heads"] * c["num_key_value_heads"]
+    layer = {"self_attn.q_proj": [d, d], "self_attn.k_proj": [kv, d], "self_attn.v_proj": [kv, d], "self_attn.o_proj": [d, d],
+             "mlp.gate_proj": [c["intermediate_size"], d], "mlp.up_proj": [c["intermediate_size"], d],
+             "mlp.down_proj": [d, c["intermediate_size"]], "input_layernorm": [d], "post_attention_layernorm": [d]}
+    ends = {"model.embed_tokens.weight": [c["vocab_size"], d], "model.norm.weight": [d], "lm_head.weight": [c["vocab_size"], d]}
+    layers = {f"model.layers.{i}.{n}.weight": s for i in range(c["num_hidden_layers"]) for n, s in layer.items()}
+    return safetensors(layers), safetensors(ends)
+
+
 def fill():
     tiny, q8, f16 = (read(make_model(f"tiny-{t}", dtype=t)) for t in ("q4_0", "q8_0", "f16"))
     repos["acme/Tiny-GGUF"] = {".gitattributes": b"x", "README.md": b"# x", "tiny-Q4_K_M.gguf": tiny,
@@ -578,9 +602,10 @@ def fill():
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
               "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 256,
               "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu"}
+    one, two = llama_shards(config)
     repos["acme/Llama-ST"] = {".gitattributes": b"x", "README.md": b"x", "config.json": json.dumps(config).encode(),
-                              "model-00001-of-00002.safetensors": os.urandom(100000), "tokenizer.json": b"{}",
-                              "model-00002-of-00002.safetensors": os.urandom(50000), "tokenizer_config.json": b"{}",
+                              "model-00001-of-00002.safetensors": one, "tokenizer.json": b"{}",
+                              "model-00002-of-00002.safetensors": two, "tokenizer_config.json": b"{}",
                               "model.safetensors.index.json": b"{}", "pytorch_model.bin": b"x" * 999, "tokenizer.model": b""}
     golden = f"{DATA}/golden/llama/hf"
     if os.path.isdir(golden):
