@@ -7,9 +7,9 @@ enum err matrix_filter_set(struct matrix_filter *f, str name, str value, struct 
 {
     if (str_eqc(name, "worker")) {
         f->worker = value;
-    } else if (str_eqc(name, "architecture")) {
+    } else if (str_eqc(name, "model_architecture")) {
         f->architecture = value;
-    } else if (str_eqc(name, "format")) {
+    } else if (str_eqc(name, "model_format")) {
         f->format = value;
     } else if (str_eqc(name, "quantization")) {
         f->quantization = value;
@@ -20,8 +20,8 @@ enum err matrix_filter_set(struct matrix_filter *f, str name, str value, struct 
         f->compatible = str_eqc(value, "true");
     } else {
         return ERR_FAIL(e, INVALID,
-                        "'%.*s' is no filter here; there are worker, architecture, format, "
-                        "quantization, compatible",
+                        "'%.*s' is no filter here; there are worker, model_architecture, "
+                        "model_format, quantization, compatible",
                         STR(str_sub(name, 0, 40)));
     }
     return ERR_OK;

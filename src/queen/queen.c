@@ -14,6 +14,8 @@
 #include "model/dtype.h"
 #include "net/http.h"
 #include "queen/gateway.h"
+#include "queen/hives.h"
+#include "queen/workers_api.h"
 #include "store/config.h"
 #include "store/store.h"
 
@@ -39,6 +41,7 @@ struct queen {
     struct http_server *http;
     struct upstream *up;
     struct gateway *gateway;
+    struct hives *hives;
     char exe[STORE_PATH_MAX], socket[STORE_PATH_MAX];
     char arg_text[ROW_ARGS][STORE_PATH_MAX];
     const char *hive_args[ROW_ARGS];
@@ -295,6 +298,28 @@ static void h_stop(struct http_req *r, void *owner)
              pass_on);
 }
 
+/* ---- what there is ---- */
+
+static void h_hives(struct http_req *r, void *owner)
+{
+    workers_api_hives(((struct queen *)owner)->hives, r);
+}
+
+static void h_kinds(struct http_req *r, void *owner)
+{
+    workers_api_list(((struct queen *)owner)->hives, r);
+}
+
+static void h_kind(struct http_req *r, void *owner)
+{
+    workers_api_one(((struct queen *)owner)->hives, r);
+}
+
+static void h_matrix(struct http_req *r, void *owner)
+{
+    workers_api_matrix(((struct queen *)owner)->hives, r);
+}
+
 /* ---- health, metrics ---- */
 
 static void h_health(struct http_req *r, void *owner)
@@ -384,6 +409,10 @@ static const struct http_route routes[] = {
     {"GET", "/v1/workers", 0, false, h_workers},
     {"POST", "/v1/workers", KIB(64), false, h_load},
     {"DELETE", "/v1/workers/{id}", 0, false, h_stop},
+    {"GET", "/v1/hives", 0, false, h_hives},
+    {"GET", "/workers", 0, false, h_kinds},
+    {"GET", "/workers/{id}", 0, false, h_kind},
+    {"GET", "/compatibility", 0, false, h_matrix},
     {"POST", "/v1/shutdown", KIB(1), false, h_shutdown},
     {0},
 };
@@ -434,6 +463,7 @@ static void on_tick(uv_timer_t *t)
     uint64_t idle = os_now_ns() - gateway_last_ns(q->gateway);
 
     gateway_tick(q->gateway);
+    hives_tick(q->hives);
     if (q->o.idle_exit < 0 || upstream_workers(q->up) || gateway_counts(q->gateway).active) return;
     if (idle > (uint64_t)q->o.idle_exit * 1000000u) stop(q, 0);
 }
@@ -472,6 +502,7 @@ static void on_upstream_changed(void *owner)
     struct queen *q = owner;
 
     if (q->gateway && upstream_ready(q->up)) gateway_wake(q->gateway);
+    if (q->hives && upstream_ready(q->up)) hives_wake(q->hives);
 }
 
 static enum err start(struct queen *q, struct err_info *e)
@@ -498,7 +529,8 @@ static enum err start(struct queen *q, struct err_info *e)
              http_server_port(q->http));
     hive_args(q);
     if ((code = upstream_new(&q->up, &uc, e))) return code;
-    return gateway_new(&q->gateway, &q->loop, q->up, e);
+    if ((code = gateway_new(&q->gateway, &q->loop, q->up, e))) return code;
+    return hives_new(&q->hives, q->up, e);
 }
 
 static void init_handles(struct queen *q)
@@ -537,6 +569,7 @@ static enum err run(struct queen *q, struct err_info *e)
     }
     uv_run(&q->loop, UV_RUN_DEFAULT);
     gateway_free(q->gateway);
+    hives_free(q->hives);
     uv_loop_close(&q->loop);
     return code;
 }

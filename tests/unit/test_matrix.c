@@ -72,7 +72,7 @@ static void test_rows(const struct workers *w)
 static void test_set(void)
 {
     struct matrix_filter f = {0};
-    ok(!matrix_filter_set(&f, S("format"), S("gguf"), &err) &&
+    ok(!matrix_filter_set(&f, S("model_format"), S("gguf"), &err) &&
            !matrix_filter_set(&f, S("compatible"), S("true"), &err) && f.compatible,
        "filters by name");
     is_int(matrix_filter_set(&f, S("compatible"), S("yes"), &err), ERR_INVALID, "a wrong value");
