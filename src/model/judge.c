@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/family.h"
+#include "model/speed.h"
 #include "model/verdict.h"
 
 /* ---- from the Hub's words ---- */
@@ -132,12 +133,18 @@ static void weigh(struct judge_out *o, const struct judge_model *m, uint64_t byt
     o->n_slots = b->conf.n_slots;
 }
 
-static void speed(struct judge_out *o, const struct judge_model *m, const struct verdict_device *d)
+static void speed(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,
+                  const struct verdict_device *d, const struct verdict_ask *ask)
 {
+    const struct speed_device on = {d->rates, d->bandwidth, d->compute};
+    const struct speed_ask at = {o->n_ctx, ask->ktype, ask->vtype};
     double read = (double)o->memory.weights;
     if (m->params_active && m->params > m->params_active)
         read *= (double)m->params_active / (double)m->params;
-    if (d->bandwidth > 0) o->decode = (float)(d->bandwidth / read);
+    struct speed v =
+        speed_of_sizes(read, s ? (enum dtype)s->dtype : DTYPE_COUNT, &m->shape, &at, &on);
+    o->decode = (float)v.decode;
+    o->prefill = (float)v.prefill;
 }
 
 /* ---- the whole ---- */
@@ -155,7 +162,7 @@ void judge_set_with(struct judge_out *o, const struct judge_model *m, const stru
     uint64_t bytes = weights_of(m, s, f);
     if (!bytes) return;
     weigh(o, m, bytes, b);
-    speed(o, m, d);
+    speed(o, m, s, d, ask);
     if (!d->memory || o->memory.total <= d->memory) return;
     o->fits = false;
     o->why = JUDGE_MEMORY;

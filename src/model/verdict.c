@@ -2,17 +2,13 @@
  *
  * A header is judged as the loader would load it: meta, plan, fusion, kernels, KV cache, tokenizer,
  * memory, in that order, and the first no is the reason.
- *
- * Speed: a token reads every weight that it uses and its share of the cache once (decode), and
- * costs two operations for each weight (prefill); both against what the machine was measured at.
+ * How fast it then is, model/speed says.
  */
 #include "model/verdict.h"
 
 #include "model/family.h"
+#include "model/speed.h"
 #include "model/verdict_int.h"
-
-/* To begin and end a step on all threads of a worker; shows where a model fits into a cache. */
-#define STEP_SECONDS 1e-6
 
 /* ---- what a model is judged with ---- */
 
@@ -125,51 +121,13 @@ static uint64_t tensor_bytes(const void *owner, uint32_t file)
     return g->tensors[file].bytes;
 }
 
-/* Bytes of weights that one token reads: of experts the chosen ones, of tables of rows one row. */
-static double bytes_per_token(const struct plan *p)
-{
-    double sum = 0;
-    for (uint32_t i = 0; i < p->n_steps; i++) {
-        const struct plan_step *s = &p->steps[i];
-        const int w[3] = {s->w, s->w2, s->w3};
-        for (int k = 0; k < 3 && plan_op_weights(s->op) == PLAN_W_MAT; k++) {
-            uint64_t row = 0;
-            if (w[k] == PLAN_NO_TENSOR) continue;
-            const struct plan_tensor *t = &p->tensors[w[k]];
-            if (!dtype_row_bytes(t->dtype, t->cols, &row)) continue;
-            double bytes = (double)row * (double)t->rows;
-            if (s->op == OP_EXPERT && t->n_parts) bytes *= (double)s->u.route.n_used / t->n_parts;
-            sum += bytes;
-        }
-    }
-    return sum;
-}
-
-static double weights_per_token(const struct plan *p)
-{
-    double sum = 0;
-    for (uint32_t i = 0; i < p->n_steps; i++) {
-        const struct plan_step *s = &p->steps[i];
-        const int w[3] = {s->w, s->w2, s->w3};
-        for (int k = 0; k < 3 && plan_op_weights(s->op) == PLAN_W_MAT; k++) {
-            if (w[k] == PLAN_NO_TENSOR) continue;
-            const struct plan_tensor *t = &p->tensors[w[k]];
-            double n = (double)t->rows * (double)t->cols;
-            sum += s->op == OP_EXPERT && t->n_parts ? n * s->u.route.n_used / t->n_parts : n;
-        }
-    }
-    return sum;
-}
-
-/* Of a sequence that has grown to half of its context. */
 static void speed(struct judge *j)
 {
-    double kv = (double)plan_kv_bytes_per_pos(&j->p, j->ask->ktype, j->ask->vtype);
-    double bytes = bytes_per_token(&j->p) + kv * j->v->n_ctx / 2;
-    double ops = 2 * weights_per_token(&j->p);
-    if (bytes > 0 && j->d->bandwidth > 0)
-        j->v->decode = 1 / (bytes / j->d->bandwidth + STEP_SECONDS * j->p.n_steps);
-    if (ops > 0 && j->d->compute > 0) j->v->prefill = j->d->compute / ops;
+    const struct speed_device d = {j->d->rates, j->d->bandwidth, j->d->compute};
+    const struct speed_ask ask = {j->v->n_ctx, j->ask->ktype, j->ask->vtype};
+    struct speed s = speed_of_plan(&j->p, &ask, &d);
+    j->v->decode = s.decode;
+    j->v->prefill = s.prefill;
 }
 
 static void weigh(struct judge *j, const struct gguf *g)

@@ -372,6 +372,7 @@ static enum err read_device(struct machine_device *d, const struct machine *m, s
     d->measured = rates && rates->type == JSON_OBJ;
     if (d->measured && (code = speed_rates_parse(&d->rates, rates, e))) return code;
     d->device.bandwidth = d->rates.bandwidth;
+    if (d->measured) d->device.rates = &d->rates;
     return ERR_OK;
 }
 

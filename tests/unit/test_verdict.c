@@ -188,8 +188,8 @@ static void test_memory(void)
     d = large;
     d.bandwidth *= 2; /* of memory; the steps themselves take their time */
     ok(judge_path(&w, llama, &caps, &d, &ask) && v.decode > 0 && w.decode / v.decode > 1.2 &&
-           w.decode / v.decode <= 2 && fabs(w.prefill / v.prefill - 1) < 1e-6,
-       "more bandwidth decodes faster, at most in proportion, and does not prefill faster");
+           w.decode / v.decode <= 2 && fabs(w.prefill / v.prefill - 1) < 0.02,
+       "more bandwidth decodes faster, at most in proportion, and hardly prefills faster");
 }
 
 /* ---- repositories ---- */
