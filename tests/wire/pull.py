@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
 """rbee pull against a hub that misbehaves: broken answers, redirections, full disks, kills at any moment.
 
-The hub is a server of this file. It speaks the Hub's API, redirects files to a second origin as the Hub does
-to its CDN, and has a switch for each fault.
+The hub is that of _hub.py, which redirects files to a second origin as the Hub does to its CDN and has a switch
+for each fault.
 """
-import hashlib
-import http.server
 import json
 import os
 import pty
@@ -17,168 +15,12 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
 import time
 
+from _hub import TOKEN, Hub
 from _rbee import DATA, HOME, RBEE, SLOW, done, env, holds, make_model, ok, rbee, same, skip, start, wait_for
 
-TOKEN = "hf_wire_test_token"
-COMMIT = "c0ffee" + "0" * 34
 OWN = f"{HOME}/pulled"
-
-
-class Faults:
-    def __init__(self):
-        self.clear()
-
-    def clear(self):
-        self.truncate = 0      # answers that end early
-        self.status = []       # (code, Retry-After or None) of the next answers of the CDN
-        self.api_status = []   # the same of the API
-        self.wrong_range = 0   # answers with another range than was asked for
-        self.no_range = False  # the whole file, whatever was asked for
-        self.longer = False    # more bytes than the range has
-        self.flip = False      # other bytes
-        self.stall = 0         # answers that stop in the middle
-        self.rate = 0          # bytes a second of one answer, but that with a header
-        self.redirect = None   # where files are redirected to instead
-        self.gated = False
-
-
-F = Faults()
-lock = threading.Lock()
-seen = {"hub": [], "cdn": []}   # (path, Authorization, Range)
-sent = [0]                      # bytes of file bodies
-
-
-def take(name):
-    with lock:
-        v = getattr(F, name)
-        if isinstance(v, list):
-            return v.pop(0) if v else None
-        if v:
-            setattr(F, name, v - 1)
-        return v
-
-
-class Base(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *a):
-        pass
-
-    def reply(self, code, body=b"", **headers):
-        self.send_response(code)
-        for k, v in headers.items():
-            self.send_header(k.replace("_", "-"), v)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def note(self, who):
-        with lock:
-            seen[who].append((self.path, self.headers.get("Authorization"), self.headers.get("Range")))
-
-    def do_GET(self):
-        try:
-            self.get()
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
-
-
-class Hub(Base):
-    def get(self):
-        self.note("hub")
-        path = self.path.split("?")[0]
-        if path.startswith("/api/models/"):
-            fault = take("api_status")
-            if fault:
-                return self.reply(fault[0], b"busy", **({"Retry_After": str(fault[1])} if fault[1] is not None else {}))
-            repo = path[len("/api/models/"):].split("/revision/")[0]
-            if repo not in repos:
-                return self.reply(401 if not self.headers.get("Authorization") else 404, b"{}")
-            return self.reply(200, json.dumps(listing(repo)).encode(), Content_Type="application/json")
-        if F.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return self.reply(403, b"gated")
-        if F.redirect:
-            return self.reply(302, Location=F.redirect)
-        repo, _, name = path[1:].partition(f"/resolve/{COMMIT}/")
-        if name not in repos.get(repo, {}):
-            return self.reply(404)
-        self.reply(302, Location=f"http://localhost:{cdn.server_port}/{repo}/{name}?signature=secret")
-
-
-class Cdn(Base):
-    def get(self):
-        self.note("cdn")
-        repo, _, name = self.path.split("?")[0][1:].rpartition("/")
-        while repo not in repos:
-            repo, _, folder = repo.rpartition("/")
-            name = f"{folder}/{name}"
-        data = repos[repo][name]
-        fault = take("status")
-        if fault:
-            return self.reply(fault[0], b"later", **({"Retry_After": str(fault[1])} if fault[1] is not None else {}))
-        lo, hi, code = 0, len(data), 200
-        asked = self.headers.get("Range")
-        if asked and not F.no_range:
-            a, _, b = asked.removeprefix("bytes=").partition("-")
-            lo, hi, code = int(a), min(int(b) + 1, len(data)), 206
-            if take("wrong_range"):
-                lo = max(0, lo - 7) if lo else 7
-        body = data[lo:hi]
-        if F.flip:
-            body = bytes(x ^ 1 for x in body[:1]) + body[1:]
-        if F.longer:
-            body += b"more than was asked for"
-        self.send_response(code)
-        if code == 206:
-            self.send_header("Content-Range", f"bytes {lo}-{hi - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        cut = len(body) // 2 if len(body) > 1000 and take("truncate") else 0
-        stop = len(body) // 2 if len(body) > 1000 and not cut and take("stall") else 0
-        self.body(body[:cut or stop or len(body)], 0 if asked == "bytes=0-1048575" else F.rate)
-        if stop:
-            time.sleep(4)
-        if cut or stop:
-            self.close_connection = True
-
-    def body(self, body, rate):
-        step = 65536 if not rate else max(1024, rate // 20)
-        for i in range(0, len(body), step):
-            part = body[i:i + step]
-            self.wfile.write(part)
-            with lock:
-                sent[0] += len(part)
-            if rate:
-                time.sleep(step / rate)
-
-
-def listing(repo):
-    out = []
-    for name, data in repos[repo].items():
-        f = {"rfilename": name, "size": len(data)}
-        if name.endswith((".gguf", ".safetensors")):
-            f["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 135}
-            f["blobId"] = "0" * 40
-        else:
-            f["blobId"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-        out.append(f)
-    return {"_id": "x", "id": repo, "sha": COMMIT, "gated": False, "siblings": out, "tags": ["gguf"]}
-
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *a):
-        pass
-
-
-def serve(handler):
-    s = Server(("127.0.0.1", 0), handler)
-    threading.Thread(target=s.serve_forever, daemon=True).start()
-    return s
 
 
 def read(path):
@@ -192,13 +34,13 @@ def big_model(mib):
     return data + random.Random(mib).randbytes(mib << 20)
 
 
-repos = {}
-hub, cdn = serve(Hub), serve(Cdn)
+hub = Hub()
+F, seen, sent, repos = hub.faults, hub.seen, hub.sent, hub.repos
 
 
 def settings(**more):
     """Nothing of the caller's own Hub settings gets in."""
-    given = dict(RBEE_MODELS=OWN, RBEE_HUB_URL=f"http://127.0.0.1:{hub.server_port}", HF_TOKEN=None, HF_HOME=None,
+    given = dict(RBEE_MODELS=OWN, RBEE_HUB_URL=hub.url, HF_TOKEN=None, HF_HOME=None,
                  HF_TOKEN_PATH=None, HF_ENDPOINT=None)
     given.update(more)
     return env(**given)
@@ -209,11 +51,8 @@ def pull(*args, timeout=60, **more):
 
 
 def fresh():
-    F.clear()
+    hub.clear()
     shutil.rmtree(OWN, ignore_errors=True)
-    for v in seen.values():
-        v.clear()
-    sent[0] = 0
 
 
 def left(below=OWN):
