@@ -15,14 +15,16 @@
 #include "base/os.h"
 #include "cli/cli.h"
 #include "cli/client.h"
-#include "store/hubapi.h"
+#include "cli/human.h"
+#include "cli/machines.h"
 #include "store/precheck.h"
 #include "store/store.h"
 
 struct pull_opts {
     const char *model;
     bool force, dry_run;
-    int64_t connections, retries, stall_ms;
+    int64_t connections, retries, stall_ms, context, slots;
+    const char *kv_type;
 };
 
 static const struct opt rows[] = {
@@ -30,6 +32,12 @@ static const struct opt rows[] = {
      "fetch also what cannot run here"},
     {"dry-run", 0, OPT_BOOL, offsetof(struct pull_opts, dry_run), NULL, NULL, NULL, 0, 0, NULL,
      NULL, "choose and judge, fetch no weights"},
+    {"context", 'c', OPT_INT, offsetof(struct pull_opts, context), "N", NULL, NULL, 1,
+     LIMIT_MODEL_CONTEXT, NULL, NULL, "positions of a sequence that it shall run with"},
+    {"slots", 's', OPT_INT, offsetof(struct pull_opts, slots), "N", NULL, NULL, 1, LIMIT_SLOTS,
+     NULL, NULL, "sequences at once that it shall run with"},
+    {"kv-type", 0, OPT_ENUM, offsetof(struct pull_opts, kv_type), "TYPE", "f16", DTYPE_KV_NAMES, 0,
+     0, NULL, NULL, "type of the KV cache that it shall run with"},
     {"connections", 0, OPT_INT, offsetof(struct pull_opts, connections), "N", "4", NULL, 1,
      LIMIT_PULL_STREAMS, "RBEE_PULL_CONNECTIONS", "pull_connections",
      "ranges of one file that come at once"},
@@ -51,8 +59,9 @@ static const struct opt_spec spec = {
     .pos = pos,
     .command = "rbee pull",
     .summary = "Fetches a model from the Hugging Face Hub.",
-    .details = "Without a QUANT or FILE it takes Q4_K_M, or the nearest to it that fits into "
-               "memory. What cannot run here is refused before its weights are fetched. "
+    .details = "Without a QUANT or FILE it takes Q4_K_M, or the nearest to it that runs in this "
+               "machine's memory. What cannot run here is refused before its weights are "
+               "fetched. `rbee fit` says the same of every file. "
                "Interrupted, the same command goes on where it was. A token for gated models "
                "comes from HF_TOKEN or from the file that the Hub's own program keeps.",
     .examples = "rbee pull ggml-org/gemma-3-4b-it-GGUF\n"
@@ -155,9 +164,11 @@ struct pull {
     struct arena a;
     struct remote_conf conf;
     struct pick_name name;
-    struct hubapi_repo repo;
-    struct pick pick;
+    struct machines here;
+    const struct machine_device *on; /* NULL: its worker says nothing */
+    struct verdict_ask ask;
     struct precheck check;
+    struct verdict verdict;
     struct show show;
 };
 
@@ -175,87 +186,120 @@ static enum err prepare(struct pull *p, struct err_info *e)
     p->conf.net.stop = on_stop;
     p->conf.net.progress = on_progress;
     p->conf.net.owner = &p->show;
+    p->ask = (struct verdict_ask){(uint32_t)p->o.context, (uint32_t)p->o.slots,
+                                  dtype_from_name(str_c(p->o.kv_type)),
+                                  dtype_from_name(str_c(p->o.kv_type))};
     return ERR_OK;
 }
 
-/* The word behind ':' with which `rbee run` finds it again. */
-static str short_name(const struct pull *p)
+/* With --force also where there is no worker that could say what it runs. */
+static enum err find_worker(struct pull *p, struct err_info *e)
 {
-    const struct pick_file *f = &p->repo.files[p->pick.main];
+    enum err code = machines_get(&p->here, &p->a, &(struct machines_ask){0}, e);
 
-    if (p->pick.folder) return S("");
-    return f->name.quant && !p->name.want.n ? str_c(f->name.quant)
-           : p->name.want.n                 ? p->name.want
-                                            : f->path;
+    if (!code) p->on = &p->here.machine[0].devices[0];
+    return p->o.force ? ERR_OK : code;
 }
 
-/* What may be taken for weights: the rest of memory holds the cache and the other programs. */
-static uint64_t memory_for_weights(void)
+static void say_choice(struct pull *p)
 {
-    return os_mem_total() / 10 * 9;
+    const struct precheck *c = &p->check;
+    const struct pick_file *f = &c->repo.files[c->pick.main];
+    char size[24];
+
+    if (c->pick.folder)
+        printf("%.*s, %s: %s\n", STR(c->repo.id), cli_bytes(c->pick.bytes, size), c->pick.why);
+    else
+        printf("%.*s: %.*s%s, %s: %s\n", STR(c->repo.id), STR(f->path),
+               c->pick.n > 1 ? " and its other parts" : "", cli_bytes(c->pick.bytes, size),
+               c->pick.why);
+    fflush(stdout);
 }
 
+/* In some configuration; what was asked for must hold. */
+static bool runs(const struct pull *p, const struct verdict *v)
+{
+    bool asked = p->o.context || p->o.slots;
+
+    return v->compatible && (v->fits || (v->fit_slots && !asked));
+}
+
+/* Judged for the memory that is available now, as a worker will; where that is too little, for all
+ * that the machine has, since other programs end. */
 static enum err choose(struct pull *p, struct err_info *e)
 {
-    const struct pick_file *f;
-    char size[24];
-    enum err code;
+    struct verdict_device now = p->on ? p->on->device : (struct verdict_device){0}, all = now;
+    struct precheck_for f = {p->on ? &p->on->caps : NULL, &now, &p->ask};
+    enum err code = precheck_open(&p->check, &p->a, &p->conf, &p->name, e);
 
-    if ((code = hubapi_list(&p->repo, &p->a, &p->conf.net, &p->name, e))) return code;
-    code = pick_files(p->repo.files, p->repo.n_files, p->name.want, memory_for_weights(), &p->pick,
-                      &p->a, e);
-    if (code) {
-        char text[ERR_TEXT_MAX];
-
-        snprintf(text, sizeof text, "%s", e->text);
-        return err_fail(e, code, e->file, e->line, "%.*s: %s", STR(p->repo.id), text);
+    if (code || (code = precheck_pick(&p->check, p->name.want, p->on ? &f : NULL, e))) return code;
+    if (p->on) precheck_judge(&p->check, &f, &p->verdict);
+    if (p->on && p->verdict.compatible && !runs(p, &p->verdict)) {
+        all.memory = p->on->memory_total > now.memory ? p->on->memory_total : now.memory;
+        f.device = &all;
+        if ((code = precheck_pick(&p->check, p->name.want, &f, e))) return code;
+        precheck_judge(&p->check, &f, &p->verdict);
     }
-    f = &p->repo.files[p->pick.main];
-    if (p->pick.folder)
-        printf("%.*s, %s: %s\n", STR(p->repo.id), cli_bytes(p->pick.bytes, size), p->pick.why);
-    else
-        printf("%.*s: %.*s%s, %s: %s\n", STR(p->repo.id), STR(f->path),
-               p->pick.n > 1 ? " and its other parts" : "", cli_bytes(p->pick.bytes, size),
-               p->pick.why);
-    fflush(stdout);
+    say_choice(p);
     return ERR_OK;
+}
+
+static void say_verdict(const struct pull *p)
+{
+    const struct verdict *v = &p->verdict;
+    char total[24], weights[24], kv[24], rate[HUMAN_TEXT], speed[64] = "";
+
+    if (v->decode > 0)
+        snprintf(speed, sizeof speed, ", about %s tokens/s", human_rate(v->decode, rate));
+    printf("It runs here: %.*s%s%s (sure: %s).\n", STR(v->arch),
+           v->fits ? "" : ", with less than a worker takes by itself", speed,
+           verdict_confidence_name(v->confidence));
+    if (v->cache_known)
+        printf("Memory: %s (%s of weights, %s of cache for %u sequences of %u).\n",
+               cli_bytes(v->memory.total, total), cli_bytes(v->memory.weights, weights),
+               cli_bytes(v->memory.kv, kv), v->n_slots, v->n_ctx);
+    for (uint32_t i = 0; !v->fits && i < v->recommendations.n; i++)
+        printf("Note: %.*s.\n", STR(v->recommendations.line[i]));
+    if (p->on->device.memory && v->memory_known && v->memory.total > p->on->device.memory)
+        printf("Note: %s of memory are available now.\n", cli_bytes(p->on->device.memory, total));
+    for (uint32_t i = 0; i < v->warnings.n; i++)
+        printf("Note: %.*s.\n", STR(v->warnings.line[i]));
 }
 
 static enum err judge(struct pull *p, struct err_info *e)
 {
-    char weights[24], cache[24];
-    enum err code = precheck_run(&p->check, &p->a, &p->conf, &p->repo, &p->pick, e);
-    const struct precheck *c = &p->check;
+    const struct verdict *v = &p->verdict;
+    const struct remote *r = &p->check.remote;
+    str why = v->reasons.n ? v->reasons.line[0] : S("nobody says why");
+    str advice = v->recommendations.n ? v->recommendations.line[0] : S("");
+    enum err code = r->refused ? r->refused : v->compatible ? ERR_NOMEM : ERR_UNSUPPORTED;
 
-    if (code) return code;
-    if (c->refused && !p->o.force)
-        return err_fail(e, c->refused, __FILE__, __LINE__,
-                        "%.*s cannot run here: %s (--force fetches it anyway)", STR(p->repo.id),
-                        c->why);
-    if (c->refused)
-        printf("It cannot run here: %s\nFetching it anyway.\n", c->why);
-    else if (c->cache_bytes)
-        printf("It runs here: %.*s, %s of weights, %s for a context of %u.\n", STR(c->arch),
-               cli_bytes(c->weight_bytes, weights), cli_bytes(c->cache_bytes, cache), c->n_ctx);
-    else
-        printf("By its config.json it runs here: %.*s, %s.\n", STR(c->arch),
-               cli_bytes(c->weight_bytes, weights));
+    if (!p->on) return ERR_OK;
+    if (runs(p, v)) {
+        say_verdict(p);
+    } else if (!p->o.force) {
+        return err_fail(e, code, __FILE__, __LINE__,
+                        "%.*s cannot run here: %.*s%s%.*s (--force fetches it anyway)",
+                        STR(p->check.repo.id), STR(why), advice.n ? "; " : "", STR(advice));
+    } else {
+        printf("It cannot run here: %.*s\nFetching it anyway.\n", STR(why));
+    }
     fflush(stdout);
     return ERR_OK;
 }
 
 static enum err job_of(struct pull *p, size_t i, struct download_job *job, struct err_info *e)
 {
-    const struct pick_file *f = &p->repo.files[p->pick.files[i]];
+    const struct pick_file *f = &p->check.repo.files[p->check.pick.files[i]];
     char path[STORE_PATH_MAX];
-    int n =
-        snprintf(path, sizeof path, "%s/%.*s/%.*s", p->store.own, STR(p->repo.id), STR(f->path));
+    int n = snprintf(path, sizeof path, "%s/%.*s/%.*s", p->store.own, STR(p->check.repo.id),
+                     STR(f->path));
 
     if (n <= 0 || n >= STORE_PATH_MAX - 64)
         return ERR_FAIL(e, INVALID, "the path of the model folder is too long");
     *job = (struct download_job){
         .path = arena_str(&p->a, str_c(path)).p,
-        .url = hubapi_url(&p->repo, &p->a, p->conf.endpoint, f->path),
+        .url = hubapi_url(&p->check.repo, &p->a, p->conf.endpoint, f->path),
         .bytes = f->bytes,
         .digest = f->digest,
     };
@@ -271,7 +315,7 @@ static enum err check_room(struct pull *p, struct err_info *e)
     enum err code;
 
     if ((code = os_mkdirs(p->store.own, e))) return code;
-    for (size_t i = 0; i < p->pick.n; i++) {
+    for (size_t i = 0; i < p->check.pick.n; i++) {
         if ((code = job_of(p, i, &job, e))) return code;
         need += download_missing(&job);
     }
@@ -305,19 +349,16 @@ static enum err fetch_one(struct pull *p, size_t i, struct err_info *e)
 static enum err pull(struct pull *p, struct err_info *e)
 {
     enum err code;
-    str word;
 
-    if ((code = prepare(p, e)) || (code = choose(p, e)) || (code = judge(p, e)) ||
-        (code = check_room(p, e)) || p->o.dry_run)
+    if ((code = prepare(p, e)) || (code = find_worker(p, e)) || (code = choose(p, e)) ||
+        (code = judge(p, e)) || (code = check_room(p, e)) || p->o.dry_run)
         return code;
-    p->show.all = p->pick.bytes;
-    for (size_t i = 0; i < p->pick.n && !code; i++)
+    p->show.all = p->check.pick.bytes;
+    for (size_t i = 0; i < p->check.pick.n && !code; i++)
         code = fetch_one(p, i, e);
     end_bar(&p->show);
     if (code) return code;
-    word = short_name(p);
-    printf("Here and checked. Use it: rbee run %.*s%s%.*s\n", STR(p->repo.id), word.n ? ":" : "",
-           STR(word));
+    printf("Here and checked. Use it: rbee run %.*s\n", STR(precheck_name(&p->check)));
     return ERR_OK;
 }
 
@@ -330,6 +371,7 @@ static enum err run(const struct cli_cmd *cmd, int argc, char **argv, struct err
     if ((code = cli_parse(cmd, argc, argv, &p.o, &help, e)) || help) return code;
     arena_init(&p.a, GIB(2));
     code = pull(&p, e);
+    precheck_close(&p.check);
     arena_fini(&p.a);
     return code;
 }

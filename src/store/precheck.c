@@ -4,84 +4,196 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/limits.h"
-#include "base/os.h"
-#include "model/gguf.h"
-#include "model/meta.h"
+#include "model/judge.h"
 
-#define USUAL_CTX 4096 /* that a worker has when nobody asks for more */
+/* ---- the repository ---- */
 
-struct look {
-    struct precheck *out;
-    struct arena *a;
-    const struct pick *p;
-};
-
-static enum err refuse(struct precheck *out, const struct err_info *why)
+static enum err about(const struct precheck *p, enum err code, struct err_info *e)
 {
-    out->refused = why->code;
-    snprintf(out->why, sizeof out->why, "%s", why->text);
-    return ERR_OK;
+    char text[ERR_TEXT_MAX];
+
+    snprintf(text, sizeof text, "%s", e->text);
+    return err_fail(e, code, e->file, e->line, "%.*s: %s", STR(p->repo.id), text);
 }
 
-static enum err compile(const struct look *l, const struct gguf *g, struct err_info *why)
+enum err precheck_open(struct precheck *p, struct arena *a, const struct remote_conf *c,
+                       const struct pick_name *name, struct err_info *e)
 {
-    struct precheck *out = l->out;
-    struct plan_source src = gguf_source(g);
-    struct plan_conf conf = {0};
-    struct meta m;
-    struct plan plan;
-    enum err code = meta_from_gguf(&m, l->a, g, why);
-
-    if (code) return code;
-    conf.want = plan_want_of(&m);
-    out->arch = m.arch;
-    out->weight_bytes = m.weight_bytes;
-    if ((code = plan_build(&plan, l->a, &m, &src, &conf, why))) return code;
-    out->n_ctx = m.n_ctx_train < USUAL_CTX ? m.n_ctx_train : USUAL_CTX;
-    out->cache_bytes = out->n_ctx * plan_kv_bytes_per_pos(&plan, DTYPE_F16, DTYPE_F16) +
-                       4 * plan_state_floats(&plan);
-    return ERR_OK;
-}
-
-static enum err look_at(const struct look *l, const struct remote *r)
-{
-    struct err_info why = {0};
-    str arch = {0};
-
-    if (r->refused) {
-        l->out->refused = r->refused;
-        snprintf(l->out->why, sizeof l->out->why, "%s", r->why);
-        return ERR_OK;
-    }
-    if (r->headers) return compile(l, &r->g, &why) ? refuse(l->out, &why) : ERR_OK;
-    l->out->weight_bytes = l->p->bytes;
-    if (gguf_get_str(&r->g, "general.architecture", &arch, &why) == ERR_OK && arch.n)
-        l->out->arch = arena_str(l->a, arch);
-    return ERR_OK;
-}
-
-enum err precheck_run(struct precheck *out, struct arena *a, const struct remote_conf *c,
-                      const struct hubapi_repo *r, const struct pick *p, struct err_info *e)
-{
-    struct look l = {out, a, p};
-    uint64_t total = os_mem_total(), need;
-    struct remote remote;
+    const struct json *v;
     enum err code;
 
-    *out = (struct precheck){0};
-    if ((code = remote_open(&remote, a, c, r, p, e))) return code;
-    code = look_at(&l, &remote);
-    out->fetched = remote.fetched;
-    remote_close(&remote);
-    need = out->weight_bytes + out->cache_bytes;
-    if (code || out->refused || need <= total) return code;
-    out->refused = ERR_NOMEM;
-    snprintf(out->why, sizeof out->why,
-             "it needs %llu bytes of memory (weights %llu, cache for %u positions %llu) and this "
-             "machine has %llu: %llu short; choose a smaller quantisation",
-             (unsigned long long)need, (unsigned long long)out->weight_bytes, out->n_ctx,
-             (unsigned long long)out->cache_bytes, (unsigned long long)total,
-             (unsigned long long)(need - total));
+    *p = (struct precheck){.conf = c, .a = a};
+    if ((code = hubapi_list(&p->repo, a, &c->net, name, e))) return code;
+    if ((code = json_parse(a, p->repo.text, &v, e)) || (code = hub_parse(&p->hub, a, v, e)))
+        return about(p, code, e);
     return ERR_OK;
+}
+
+static void let_go(struct precheck *p)
+{
+    if (p->picked) remote_close(&p->remote);
+    p->picked = false;
+}
+
+void precheck_close(struct precheck *p)
+{
+    let_go(p);
+}
+
+/* ---- the choice ---- */
+
+/* Sets that the worker does not run whatever the memory, one bit of bool each. */
+static bool *foreign_sets(const struct precheck *p, const struct precheck_for *f)
+{
+    bool *no = ARENA_NEW(p->a, bool, p->hub.n_sets + 1), any = false;
+    const struct verdict_device unlimited = {0};
+    struct judge_model m;
+
+    if (!no) return NULL;
+    judge_model_from(&m, &p->hub);
+    for (size_t i = 0; i < p->hub.n_sets; i++) {
+        struct judge_set s;
+        struct judge_out o;
+
+        judge_set_from(&s, &p->hub.sets[i]);
+        judge_set(&o, &m, &s, f->caps, &unlimited, f->ask);
+        no[i] = !o.compatible;
+        any = any || o.compatible;
+    }
+    return any ? no : NULL; /* then the reason is better than to find nothing */
+}
+
+/* The files that may be chosen: what the worker cannot run is passed over. Both lists are in the
+ * order of the reply. */
+static const struct pick_file *choices(const struct precheck *p, const struct precheck_for *f)
+{
+    const bool *no = f ? foreign_sets(p, f) : NULL;
+    struct pick_file *files = no ? ARENA_NEW(p->a, struct pick_file, p->repo.n_files + 1) : NULL;
+    size_t at = 0;
+
+    if (!files) return p->repo.files;
+    for (size_t i = 0; i < p->repo.n_files; i++) {
+        files[i] = p->repo.files[i];
+        while (at < p->hub.n_files && !str_eq(p->hub.files[at].path, files[i].path))
+            at++;
+        if (at == p->hub.n_files) return p->repo.files;
+        if (p->hub.files[at].set < p->hub.n_sets && no[p->hub.files[at].set])
+            files[i].name.kind = FILENAME_OTHER;
+    }
+    return files;
+}
+
+static enum err take(struct precheck *p, const struct pick *choice, struct err_info *e)
+{
+    enum err code;
+
+    if (p->picked && p->pick.main == choice->main) {
+        memcpy(p->pick.why, choice->why, sizeof p->pick.why);
+        return ERR_OK;
+    }
+    let_go(p);
+    p->pick = *choice;
+    if ((code = remote_open(&p->remote, p->a, p->conf, &p->repo, &p->pick, e))) return code;
+    p->picked = true;
+    return ERR_OK;
+}
+
+/* What the machine has for weights when one sequence, or as many as were asked for, shall run: the
+ * rest is for their cache and for computing. */
+static uint64_t room_for_weights(const struct precheck *p, const struct precheck_for *f)
+{
+    struct memory_conf c = {.n_ctx = f->ask->n_ctx,
+                            .n_slots = f->ask->n_slots ? f->ask->n_slots : 1,
+                            .n_threads = f->device->threads ? f->device->threads : 1,
+                            .ktype = f->ask->ktype,
+                            .vtype = f->ask->vtype};
+    struct verdict v;
+    uint64_t beside;
+
+    precheck_judge(p, f, &v);
+    if (!f->device->memory || v.shape.source == MEMORY_NONE) return f->device->memory;
+    memory_fill_of(&c, &v.shape);
+    beside = memory_need_of(&v.shape, &c, 0).total;
+    return beside < f->device->memory ? f->device->memory - beside : 1;
+}
+
+enum err precheck_pick(struct precheck *p, str want, const struct precheck_for *f,
+                       struct err_info *e)
+{
+    const struct pick_file *files = want.n ? p->repo.files : choices(p, f);
+    struct pick choice;
+    enum err code = pick_files(files, p->repo.n_files, want, 0, &choice, p->a, e);
+
+    if (code) return about(p, code, e);
+    if ((code = take(p, &choice, e)) || want.n || !f || !f->device->memory || choice.folder)
+        return code;
+    code = pick_files(files, p->repo.n_files, want, room_for_weights(p, f), &choice, p->a, e);
+    return code ? about(p, code, e) : take(p, &choice, e);
+}
+
+/* ---- the verdict ---- */
+
+static void warn_gated(const struct precheck *p, struct verdict *v)
+{
+    if (p->repo.gated && !p->conf->net.token && v->warnings.n < VERDICT_LINES)
+        v->warnings.line[v->warnings.n++] =
+            S("gated: its owner has to be asked on the Hub before a download");
+}
+
+void precheck_judge(const struct precheck *p, const struct precheck_for *f, struct verdict *v)
+{
+    const struct remote *r = &p->remote;
+
+    if (r->opened && r->headers) {
+        verdict_header(v, p->a, &r->g, f->caps, f->device, f->ask);
+    } else {
+        *v = (struct verdict){.format = p->pick.folder ? FILENAME_SAFETENSORS : FILENAME_GGUF,
+                              .evidence = p->pick.folder ? S("config.json") : S("header"),
+                              .n_ctx = f->ask->n_ctx,
+                              .n_slots = f->ask->n_slots};
+        v->reasons.line[v->reasons.n++] = str_c(r->why);
+    }
+    warn_gated(p, v);
+}
+
+bool precheck_is_picked(const struct precheck *p, size_t set)
+{
+    const struct hub_set *s = &p->hub.sets[set];
+
+    if (!p->picked || s->kind != FILENAME_WEIGHTS) return false;
+    for (size_t i = 0; i < p->pick.n; i++)
+        if (str_eq(p->repo.files[p->pick.files[i]].path, p->hub.files[s->first].path)) return true;
+    return false;
+}
+
+void precheck_judge_set(const struct precheck *p, size_t set, const struct precheck_for *f,
+                        struct verdict *v)
+{
+    if (precheck_is_picked(p, set))
+        precheck_judge(p, f, v);
+    else
+        verdict_hub(v, p->a, &p->hub, set, f->caps, f->device, f->ask);
+}
+
+/* ---- its name ---- */
+
+str precheck_name(const struct precheck *p)
+{
+    const struct pick_file *f = &p->repo.files[p->pick.main];
+    struct err_info ignored;
+    struct pick other;
+    str word = f->path;
+
+    if (p->pick.folder) {
+        word = S("safetensors");
+        if (!pick_files(p->repo.files, p->repo.n_files, S(""), 0, &other, p->a, &ignored) &&
+            other.folder)
+            return p->repo.id;
+    } else if (f->name.quant &&
+               !pick_files(p->repo.files, p->repo.n_files, str_c(f->name.quant), 0, &other, p->a,
+                           &ignored) &&
+               other.main == p->pick.main) {
+        word = str_c(f->name.quant);
+    }
+    return arena_printf(p->a, "%.*s:%.*s", STR(p->repo.id), STR(word));
 }

@@ -1,28 +1,57 @@
 /* precheck: can a model of the Hub run, judged before its weights are fetched.
  *
- * GGUF: the headers of all parts come by range and go the way that the loader goes: parser, meta,
- * plan. SafeTensors: config.json alone says what the architecture is. Then the weights and the
- * smallest useful cache are compared with the memory of this machine.
+ * One request lists the repository; the header of one of its files, or config.json and the headers
+ * of its shards, come by range (remote.h) and are judged as `rbee fit` judges a file that is here
+ * (model/verdict.h): one rule, the same words. The other quantisations of the repository have the
+ * same layers: what they need beside their weights is known from that header.
+ *
+ * The choice among the files is pick's, the memory that it goes by is the verdict's: weights, cache
+ * and compute of what is asked for.
  */
 #ifndef STORE_PRECHECK_H
 #define STORE_PRECHECK_H
 
+#include "model/verdict.h"
 #include "store/remote.h"
 
-struct precheck {
-    enum err refused; /* ERR_OK: nothing speaks against it */
-    char why[ERR_TEXT_MAX];
-    str arch;              /* in the arena */
-    uint64_t weight_bytes; /* of the tensors; of the files where no header was read */
-    uint64_t cache_bytes;  /* one sequence of n_ctx positions, f16; 0: not known */
-    uint32_t n_ctx;
-    uint64_t fetched; /* bytes of headers */
+/* Whom it is judged for. */
+struct precheck_for {
+    const struct caps *caps;
+    const struct verdict_device *device;
+    const struct verdict_ask *ask;
 };
 
-/* ERR_OK whenever there is a verdict; errors are those of the network and of memory.
- */
-MUST_CHECK enum err precheck_run(struct precheck *out, struct arena *a, const struct remote_conf *c,
-                                 const struct hubapi_repo *r, const struct pick *p,
-                                 struct err_info *e);
+struct precheck {
+    const struct remote_conf *conf;
+    struct arena *a;
+    struct hubapi_repo repo;
+    struct hub_model hub; /* the same repository, as the judge reads it */
+    bool picked;          /* pick and remote are there */
+    struct pick pick;
+    struct remote remote;
+};
+
+/* Asks the Hub for the repository. Everything lives in the arena; precheck_close() in any case. */
+MUST_CHECK enum err precheck_open(struct precheck *p, struct arena *a, const struct remote_conf *c,
+                                  const struct pick_name *name, struct err_info *e);
+void precheck_close(struct precheck *p);
+
+/* Chooses a file, or all SafeTensors, and reads its header. `want` empty: the usual quantisation,
+ * or the nearest to it that runs on `f`. f NULL: whatever the memory. Errors are those of
+ * pick_files(), of the network and of memory. */
+MUST_CHECK enum err precheck_pick(struct precheck *p, str want, const struct precheck_for *f,
+                                  struct err_info *e);
+/* The verdict on what was picked. */
+void precheck_judge(const struct precheck *p, const struct precheck_for *f, struct verdict *v);
+
+/* What can be judged one by one: sets of p->hub that are weights. Was this one picked? */
+bool precheck_is_picked(const struct precheck *p, size_t set);
+/* The verdict on a set: that of precheck_judge() if it was picked, else by its size and the header
+ * of the picked one, else by what the Hub says. */
+void precheck_judge_set(const struct precheck *p, size_t set, const struct precheck_for *f,
+                        struct verdict *v);
+
+/* What `rbee pull` and `rbee run` call the picked one: "ORG/REPO:Q4_K_M"; in the arena. */
+str precheck_name(const struct precheck *p);
 
 #endif
