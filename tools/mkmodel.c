@@ -25,21 +25,27 @@ struct shape {
     uint32_t vocab, ctx, layers, embd, ff, heads, heads_kv, head_dim;
     float rope_base, eps;
     bool tied, qk_norm, qkv_bias, llama3;
+    uint32_t experts, used; /* 0: one dense feed-forward block a layer */
 };
 
 /* clang-format off */
 static const struct shape shapes[] = {
-    /* name           arch     vocab   ctx     L   embd  ff     h   kv  hd   base      eps    tied   norm   bias   llama3 */
-    {"tinyllama-1.1b", "llama", 32000,  2048,   22, 2048, 5632,  32, 4,  64,  10000,    1e-5f, false, false, false, false},
-    {"llama-3.2-1b",   "llama", 128256, 131072, 16, 2048, 8192,  32, 8,  64,  500000,   1e-5f, true,  false, false, true},
-    {"qwen3-0.6b",     "qwen3", 151936, 40960,  28, 1024, 3072,  16, 8,  128, 1000000,  1e-6f, true,  true,  false, false},
-    {"qwen2-0.5b",     "qwen2", 151936, 32768,  24, 896,  4864,  14, 2,  64,  1000000,  1e-6f, true,  false, true,  false},
-    {"mistral-7b",     "llama", 32000,  32768,  32, 4096, 14336, 32, 8,  128, 10000,    1e-5f, false, false, false, false},
-    {"tiny-llama",     "llama", 512,    512,    2,  256,  512,   4,  2,  64,  10000,    1e-5f, false, false, false, false},
-    {"tiny-llama3",    "llama", 512,    512,    2,  256,  512,   4,  2,  64,  500000,   1e-5f, true,  false, false, true},
-    {"tiny-qwen2",     "qwen2", 512,    512,    2,  256,  512,   4,  2,  64,  1000000,  1e-6f, true,  false, true,  false},
-    {"tiny-qwen3",     "qwen3", 512,    512,    2,  256,  512,   4,  2,  128, 1000000,  1e-6f, true,  true,  false, false},
-    {"tiny-odd",       "llama", 337,    256,    3,  96,   160,   3,  1,  32,  10000,    1e-5f, false, false, false, false},
+    /* name           arch     vocab   ctx     L   embd  ff     h   kv  hd   base      eps    tied   norm   bias   llama3 experts */
+    {"tinyllama-1.1b", "llama", 32000,  2048,   22, 2048, 5632,  32, 4,  64,  10000,    1e-5f, false, false, false, false, 0,  0},
+    {"llama-3.2-1b",   "llama", 128256, 131072, 16, 2048, 8192,  32, 8,  64,  500000,   1e-5f, true,  false, false, true,  0,  0},
+    {"qwen3-0.6b",     "qwen3", 151936, 40960,  28, 1024, 3072,  16, 8,  128, 1000000,  1e-6f, true,  true,  false, false, 0,  0},
+    {"qwen2-0.5b",     "qwen2", 151936, 32768,  24, 896,  4864,  14, 2,  64,  1000000,  1e-6f, true,  false, true,  false, 0,  0},
+    {"qwen3-1.7b",     "qwen3", 151936, 40960,  28, 2048, 6144,  16, 8,  128, 1000000,  1e-6f, true,  true,  false, false, 0,  0},
+    {"qwen3-4b",       "qwen3", 151936, 40960,  36, 2560, 9728,  32, 8,  128, 1000000,  1e-6f, true,  true,  false, false, 0,  0},
+    {"mistral-7b",     "llama", 32000,  32768,  32, 4096, 14336, 32, 8,  128, 10000,    1e-5f, false, false, false, false, 0,  0},
+    {"llama-2-7b",     "llama", 32000,  4096,   32, 4096, 11008, 32, 32, 128, 10000,    1e-5f, false, false, false, false, 0,  0},
+    {"granite-1b-a400m", "granitemoe", 49155, 131072, 24, 1024, 512, 16, 8, 64, 1500000, 1e-6f, true, false, false, false, 32, 8},
+    {"olmoe-1b-7b",    "olmoe", 50304,  4096,   16, 2048, 1024,  16, 16, 128, 10000,    1e-5f, false, true,  false, false, 64, 8},
+    {"tiny-llama",     "llama", 512,    512,    2,  256,  512,   4,  2,  64,  10000,    1e-5f, false, false, false, false, 0,  0},
+    {"tiny-llama3",    "llama", 512,    512,    2,  256,  512,   4,  2,  64,  500000,   1e-5f, true,  false, false, true,  0,  0},
+    {"tiny-qwen2",     "qwen2", 512,    512,    2,  256,  512,   4,  2,  64,  1000000,  1e-6f, true,  false, true,  false, 0,  0},
+    {"tiny-qwen3",     "qwen3", 512,    512,    2,  256,  512,   4,  2,  128, 1000000,  1e-6f, true,  true,  false, false, 0,  0},
+    {"tiny-odd",       "llama", 337,    256,    3,  96,   160,   3,  1,  32,  10000,    1e-5f, false, false, false, false, 0,  0},
 };
 /* clang-format on */
 
@@ -101,18 +107,14 @@ static enum err write_rows(struct maker *m, enum dtype t, uint64_t cols, uint64_
     return r;
 }
 
-static enum err tensor(struct maker *m, const char *name, enum dtype t, uint64_t cols,
-                       uint64_t rows, float mean, float deviation)
+/* The values of a tensor that the directory names. */
+static enum err values(struct maker *m, enum dtype t, uint64_t cols, uint64_t rows, float mean,
+                       float deviation)
 {
-    const uint64_t dim[2] = {cols, rows};
     uint64_t n = cols * rows, bytes;
     uint8_t *blocks;
     enum err r;
 
-    if (!m->writing) {
-        gguf_write_tensor(&m->w, str_c(name), t, dim, rows > 1 ? 2 : 1);
-        return ERR_OK;
-    }
     if ((r = gguf_write_align(&m->w, m->e))) return r;
     if (n > POOL) return write_rows(m, t, cols, rows);
     bytes = n / dtype_info(t)->elems * dtype_info(t)->bytes;
@@ -124,13 +126,40 @@ static enum err tensor(struct maker *m, const char *name, enum dtype t, uint64_t
     return r;
 }
 
+static enum err tensor(struct maker *m, const char *name, enum dtype t, uint64_t cols,
+                       uint64_t rows, float mean, float deviation)
+{
+    const uint64_t dim[2] = {cols, rows};
+
+    if (m->writing) return values(m, t, cols, rows, mean, deviation);
+    gguf_write_tensor(&m->w, str_c(name), t, dim, rows > 1 ? 2 : 1);
+    return ERR_OK;
+}
+
+static enum dtype type_of(const struct maker *m, const char *name, uint64_t cols)
+{
+    struct quant_model model = {.n_layer = m->s->layers,
+                                .n_gqa = m->s->heads / m->s->heads_kv,
+                                .n_expert = m->s->experts,
+                                .tied = m->s->tied};
+
+    return quant_mix_pick(&m->mix, str_c(name), &model, cols);
+}
+
 static enum err matrix(struct maker *m, const char *name, uint64_t cols, uint64_t rows)
 {
-    struct quant_model model = {
-        .n_layer = m->s->layers, .n_gqa = m->s->heads / m->s->heads_kv, .tied = m->s->tied};
-    enum dtype t = quant_mix_pick(&m->mix, str_c(name), &model, cols);
+    return tensor(m, name, type_of(m, name, cols), cols, rows, 0, 0.02f);
+}
 
-    return tensor(m, name, t, cols, rows, 0, 0.02f);
+/* A matrix of each expert, one behind the other. */
+static enum err experts(struct maker *m, const char *name, uint64_t cols, uint64_t rows)
+{
+    const uint64_t dim[3] = {cols, rows, m->s->experts};
+    enum dtype t = type_of(m, name, cols);
+
+    if (m->writing) return values(m, t, cols, rows * m->s->experts, 0, 0.02f);
+    gguf_write_tensor(&m->w, str_c(name), t, dim, 3);
+    return ERR_OK;
 }
 
 static enum err norm(struct maker *m, const char *name, uint64_t n)
@@ -167,6 +196,7 @@ static enum err layer(struct maker *m, uint32_t i)
 {
     const struct shape *s = m->s;
     uint64_t q = (uint64_t)s->heads * s->head_dim, kv = (uint64_t)s->heads_kv * s->head_dim;
+    bool whole = str_eqc(str_c(s->arch), "olmoe"); /* norms over all heads together */
     char name[64];
     enum err r;
 
@@ -180,12 +210,20 @@ static enum err layer(struct maker *m, uint32_t i)
         ((r = bias(m, NAME("attn_q.bias"), q)) || (r = bias(m, NAME("attn_k.bias"), kv)) ||
          (r = bias(m, NAME("attn_v.bias"), kv))))
         return r;
-    if (s->qk_norm && ((r = norm(m, NAME("attn_q_norm.weight"), s->head_dim)) ||
-                       (r = norm(m, NAME("attn_k_norm.weight"), s->head_dim))))
+    if (s->qk_norm && ((r = norm(m, NAME("attn_q_norm.weight"), whole ? q : s->head_dim)) ||
+                       (r = norm(m, NAME("attn_k_norm.weight"), whole ? kv : s->head_dim))))
         return r;
     if ((r = matrix(m, NAME("attn_output.weight"), q, s->embd)) ||
-        (r = norm(m, NAME("ffn_norm.weight"), s->embd)) ||
-        (r = matrix(m, NAME("ffn_gate.weight"), s->embd, s->ff)) ||
+        (r = norm(m, NAME("ffn_norm.weight"), s->embd)))
+        return r;
+    if (s->experts) {
+        if ((r = tensor(m, NAME("ffn_gate_inp.weight"), DTYPE_F32, s->embd, s->experts, 0, 0.5f)) ||
+            (r = experts(m, NAME("ffn_gate_exps.weight"), s->embd, s->ff)) ||
+            (r = experts(m, NAME("ffn_up_exps.weight"), s->embd, s->ff)))
+            return r;
+        return experts(m, NAME("ffn_down_exps.weight"), s->ff, s->embd);
+    }
+    if ((r = matrix(m, NAME("ffn_gate.weight"), s->embd, s->ff)) ||
         (r = matrix(m, NAME("ffn_up.weight"), s->embd, s->ff)))
         return r;
     return matrix(m, NAME("ffn_down.weight"), s->ff, s->embd);
@@ -295,6 +333,8 @@ static void metadata(struct maker *m)
         {"attention.value_length", s->head_dim},
         {"rope.dimension_count", s->head_dim},
         {"vocab_size", s->vocab},
+        {"expert_count", s->experts},
+        {"expert_used_count", s->used},
     };
     char key[64];
     uint32_t file_type;
@@ -304,6 +344,7 @@ static void metadata(struct maker *m)
     if (meta_file_type_from(str_c(m->mix.name), &file_type))
         gguf_write_u32(&m->w, "general.file_type", file_type);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (!numbers[i].v) continue;
         snprintf(key, sizeof key, "%s.%s", s->arch, numbers[i].key);
         gguf_write_u32(&m->w, key, numbers[i].v);
     }
