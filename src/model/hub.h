@@ -17,6 +17,7 @@
 #include "model/filename.h"
 
 struct family;
+struct memory_shape;
 
 enum hub_can { /* bits */
                HUB_CHAT = 1,
@@ -83,6 +84,8 @@ struct hub_model {
     const struct hub_set *sets;
     size_t n_sets;
     uint64_t bytes; /* of the repository; 0: not said */
+    /* By the header of one of its files, where a caller has read that; NULL: not known. */
+    const struct memory_shape *shape;
 };
 
 MUST_CHECK enum err hub_parse(struct hub_model *m, struct arena *a, const struct json *v,

@@ -9,6 +9,18 @@
 
 /* ---- from the Hub's words ---- */
 
+/* As the Hub or the name says; else by the size of a file and the bits of its quantisation. */
+static uint64_t params_of(const struct hub_model *m)
+{
+    if (m->params) return m->params;
+    for (size_t i = 0; i < m->n_sets; i++) {
+        const struct hub_set *s = &m->sets[i];
+        if (s->kind == FILENAME_WEIGHTS && s->centibits && s->bytes && s->bytes < UINT64_MAX / 800)
+            return s->bytes * 800 / s->centibits;
+    }
+    return m->params_active;
+}
+
 void judge_model_from(struct judge_model *j, const struct hub_model *m)
 {
     *j = (struct judge_model){.family = (int16_t)family_row(m->family),
@@ -24,6 +36,11 @@ void judge_model_from(struct judge_model *j, const struct hub_model *m)
                               .params_active = m->params_active};
     for (size_t i = 0; i < m->n_sets && !j->pieces; i++)
         j->pieces = m->sets[i].kind == FILENAME_PIECE;
+    struct memory_facts f = {m->family, params_of(m), m->context};
+    if (m->shape)
+        j->shape = *m->shape;
+    else
+        memory_shape_estimate(&j->shape, &f);
 }
 
 void judge_set_from(struct judge_set *j, const struct hub_set *s)

@@ -71,6 +71,13 @@ struct memory_shape {
 };
 
 void memory_shape_of(struct memory_shape *s, const struct plan *p);
+/* What is known of a model whose plan is not. */
+struct memory_facts {
+    const struct family *family; /* NULL: not known */
+    uint64_t params;             /* 0: not known, and no shape */
+    uint32_t n_ctx_train;        /* 0: not known */
+};
+void memory_shape_estimate(struct memory_shape *s, const struct memory_facts *f);
 const char *memory_source_name(enum memory_source s);
 /* As one JSON object, and back; ERR_FORMAT names a member that is no number. */
 void memory_shape_write(const struct memory_shape *s, struct jsonw *w);

@@ -39,14 +39,15 @@ static bool step_runs(struct judge *j, const struct plan_step *s)
         if (w[i] == PLAN_NO_TENSOR) continue;
         const struct plan_tensor *t = &j->p.tensors[w[i]];
         if (caps_has(j->c, s->op, t->dtype)) continue;
-        REFUSE(j->v, j->a, "%.*s has no kernel for %s with weights of type %s (tensor %.*s)",
-               NAME(j->c->id), plan_op_name(s->op), dtype_info(t->dtype)->name, NAME(t->name));
+        REFUSE_FOR(j->v, j->a, JUDGE_DTYPE,
+                   "%.*s has no kernel for %s with weights of type %s (tensor %.*s)",
+                   NAME(j->c->id), plan_op_name(s->op), dtype_info(t->dtype)->name, NAME(t->name));
         ADVISE(j->v, j->a, "choose another quantisation of this model");
         return false;
     }
     if (j->c->op[s->op]) return true;
-    REFUSE(j->v, j->a, "%.*s has no kernel for %s, which this model needs", NAME(j->c->id),
-           plan_op_name(s->op));
+    REFUSE_FOR(j->v, j->a, JUDGE_OP, "%.*s has no kernel for %s, which this model needs",
+               NAME(j->c->id), plan_op_name(s->op));
     return false;
 }
 
@@ -61,16 +62,18 @@ static bool kernels(struct judge *j)
 static bool cache_type(struct judge *j, enum dtype t, const char *of)
 {
     if (!j->c->kv[t]) {
-        REFUSE(j->v, j->a, "%.*s has no KV cache of type %s", NAME(j->c->id), dtype_info(t)->name);
+        REFUSE_FOR(j->v, j->a, JUDGE_KV_TYPE, "%.*s has no KV cache of type %s", NAME(j->c->id),
+                   dtype_info(t)->name);
         return false;
     }
     for (uint32_t i = 0; i < j->p.n_caches; i++) {
         uint32_t dim = of[0] == 'k' ? j->p.caches[i].k_dim : j->p.caches[i].v_dim;
         if (dim % dtype_info(t)->elems == 0) continue;
-        REFUSE(j->v, j->a,
-               "a KV cache of type %s keeps heads of a multiple of %u columns, and this model has "
-               "heads of %u",
-               dtype_info(t)->name, dtype_info(t)->elems, dim);
+        REFUSE_FOR(
+            j->v, j->a, JUDGE_KV_TYPE,
+            "a KV cache of type %s keeps heads of a multiple of %u columns, and this model has "
+            "heads of %u",
+            dtype_info(t)->name, dtype_info(t)->elems, dim);
         ADVISE(j->v, j->a, "choose a KV cache of type f16");
         return false;
     }
@@ -84,10 +87,10 @@ static bool tokenizer(struct judge *j)
     /* Not said; or in files of its own beside SafeTensors. */
     if (!j->c->n_tokenizers || j->v->format == FILENAME_SAFETENSORS) return true;
     if (!j->m.tokenizer_model.n)
-        REFUSE(j->v, j->a, "the file has no tokenizer");
+        REFUSE_FOR(j->v, j->a, JUDGE_TOKENIZER, "the file has no tokenizer");
     else
-        REFUSE(j->v, j->a, "%.*s does not know the tokenizer '%.*s'", NAME(j->c->id),
-               NAME(j->m.tokenizer_model));
+        REFUSE_FOR(j->v, j->a, JUDGE_TOKENIZER, "%.*s does not know the tokenizer '%.*s'",
+                   NAME(j->c->id), NAME(j->m.tokenizer_model));
     return false;
 }
 
@@ -149,7 +152,7 @@ static void weigh(struct judge *j, const struct gguf *g)
              j->m.n_ctx_train, j->ask->n_ctx);
     if (!j->d->memory || v->memory.total <= j->d->memory) return;
     verdict_short(v, j->a, j->d);
-    if (!verdict_shrink(v, j->a, &v->shape, &c, j->d))
+    if (!verdict_shrink(v, j->a, &c, j->c, j->d))
         ADVISE(v, j->a, "choose a smaller quantisation, or a machine with more memory");
 }
 
@@ -158,9 +161,11 @@ static void weigh(struct judge *j, const struct gguf *g)
 static bool limits(struct judge *j)
 {
     if (j->ask->n_ctx > j->c->max_ctx)
-        REFUSE(j->v, j->a, "%.*s runs contexts of at most %u", NAME(j->c->id), j->c->max_ctx);
+        REFUSE_FOR(j->v, j->a, JUDGE_CONTEXT, "%.*s runs contexts of at most %u", NAME(j->c->id),
+                   j->c->max_ctx);
     else if (j->ask->n_slots > j->c->max_slots)
-        REFUSE(j->v, j->a, "%.*s runs at most %u slots", NAME(j->c->id), j->c->max_slots);
+        REFUSE_FOR(j->v, j->a, JUDGE_SLOTS, "%.*s runs at most %u slots", NAME(j->c->id),
+                   j->c->max_slots);
     else
         return true;
     return false;
@@ -187,15 +192,17 @@ static bool compiles(struct judge *j, const struct gguf *g)
         err = plan_fuse(&j->p, j->a, fusing_has, &e);
         fusing = NULL;
     }
-    if (err) REFUSE(j->v, j->a, "%s", e.text);
+    if (err)
+        REFUSE_FOR(j->v, j->a, err == ERR_UNSUPPORTED && !j->m.family ? JUDGE_FAMILY : JUDGE_HEADER,
+                   "%s", e.text);
     return !err;
 }
 
 static bool known_family(struct judge *j)
 {
     if (caps_family(j->c, j->m.family)) return true;
-    REFUSE(j->v, j->a, "%.*s does not run models of the family %s", NAME(j->c->id),
-           j->m.family->name);
+    REFUSE_FOR(j->v, j->a, JUDGE_FAMILY, "%.*s does not run models of the family %s",
+               NAME(j->c->id), j->m.family->name);
     return false;
 }
 
@@ -204,11 +211,13 @@ void verdict_header(struct verdict *v, struct arena *a, const struct gguf *g, co
 {
     struct judge j = {.v = v, .a = a, .c = c, .d = d, .ask = ask};
     *v = (struct verdict){.fits = true,
+                          .fit_kv = DTYPE_COUNT,
                           .format = g->dir ? FILENAME_SAFETENSORS : FILENAME_GGUF,
                           .n_ctx = ask->n_ctx,
                           .n_slots = ask->n_slots};
     if (!(c->formats & 1u << v->format)) {
-        REFUSE(v, a, "%.*s does not read %s", NAME(c->id), filename_format_name(v->format));
+        REFUSE_FOR(v, a, JUDGE_FORMAT, "%.*s does not read %s", NAME(c->id),
+                   filename_format_name(v->format));
         v->fits = false;
         return;
     }
@@ -269,6 +278,7 @@ void verdict_write(const struct verdict *v, struct jsonw *w)
     jsonw_kbool(w, "fits", v->fits);
     jsonw_kc(w, "confidence", verdict_confidence_name(v->confidence));
     jsonw_kstr(w, "evidence", v->evidence);
+    jsonw_kc(w, "why", judge_why_name(v->why));
     write_lines(w, "reasons", &v->reasons);
     write_lines(w, "warnings", &v->warnings);
     write_lines(w, "recommendations", &v->recommendations);
@@ -283,12 +293,14 @@ void verdict_write(const struct verdict *v, struct jsonw *w)
     write_bytes(w, "kv", v->memory.kv, v->cache_known);
     write_bytes(w, "compute", v->memory.compute, v->cache_known);
     write_bytes(w, "total", v->memory.total, v->memory_known);
+    jsonw_kbool(w, "estimated", v->cache_estimated);
     jsonw_end(w, '}');
     write_bytes(w, "short_by", v->short_by, true);
     jsonw_key(w, "fitting");
     jsonw_obj(w);
     jsonw_kint(w, "context", v->fit_ctx);
     jsonw_kint(w, "slots", v->fit_slots);
+    jsonw_kc(w, "kv_type", v->fit_kv < DTYPE_COUNT ? dtype_info(v->fit_kv)->name : NULL);
     jsonw_kstr(w, "file", v->fit_set);
     jsonw_end(w, '}');
     write_speed(w, "decode_tokens_per_s", v->decode);

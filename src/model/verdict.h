@@ -18,6 +18,7 @@
 #include "model/caps.h"
 #include "model/gguf.h"
 #include "model/hub.h"
+#include "model/judge.h"
 #include "model/memory.h"
 
 enum verdict_confidence { VERDICT_NONE, VERDICT_LOW, VERDICT_MEDIUM, VERDICT_HIGH };
@@ -48,6 +49,7 @@ struct verdict_lines {
 
 struct verdict {
     bool compatible, fits;
+    enum judge_why why; /* the first reason; JUDGE_RUNS exactly if compatible and fits */
     enum verdict_confidence confidence;
     str evidence; /* what the confidence rests on */
     struct verdict_lines reasons, warnings, recommendations;
@@ -58,10 +60,12 @@ struct verdict {
     struct memory_need memory;
     bool memory_known;           /* false: neither sizes nor parameters are known */
     bool cache_known;            /* false: memory.kv and memory.compute are not */
+    bool cache_estimated;        /* by the number of parameters */
     uint64_t short_by;           /* bytes; 0 when it fits */
     uint32_t fit_ctx, fit_slots; /* a smaller configuration that fits; 0: none, or not needed */
-    str fit_set;                 /* of a repository, the largest set that fits; empty: none */
-    double decode, prefill;      /* tokens a second; 0: not known */
+    enum dtype fit_kv;           /* a type of KV cache with which it fits; DTYPE_COUNT: none */
+    str fit_set; /* of a repository, the largest set that fits, if need be so; empty: none */
+    double decode, prefill; /* tokens a second; 0: not known */
 };
 
 /* A model whose header was read: a GGUF file, or a directory presented as one. */
@@ -72,6 +76,13 @@ void verdict_header(struct verdict *v, struct arena *a, const struct gguf *g, co
 void verdict_hub(struct verdict *v, struct arena *a, const struct hub_model *m, size_t set,
                  const struct caps *c, const struct verdict_device *d,
                  const struct verdict_ask *ask);
+
+/* Of the verdicts on one model on n devices the best: one that runs, the fastest of those. n: it
+ * runs on none. */
+size_t verdict_best(const struct verdict *v, size_t n);
+/* Names that device to all that do not run it for want of memory. */
+void verdict_elsewhere(struct verdict *v, size_t n, struct arena *a,
+                       const struct verdict_device *d);
 
 /* A worker runs the repository, whatever the machine. */
 bool verdict_is_model_compatible(struct arena *a, const struct hub_model *m, const struct caps *c);

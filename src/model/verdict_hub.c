@@ -114,6 +114,9 @@ static void refuse(const struct repo *r, struct verdict *v, const struct hub_set
         REFUSE(v, a, "%.*s runs at most %u slots", NAME(r->c->id), r->c->max_slots);
         return;
     case JUDGE_KV_TYPE: wrong_cache(r, v); return;
+    case JUDGE_OP: /* the three that need a header */
+    case JUDGE_TOKENIZER:
+    case JUDGE_HEADER:
     case JUDGE_MEMORY:
     case JUDGE_RUNS:
     case JUDGE_WHYS: return;
@@ -127,12 +130,17 @@ static void warn(const struct repo *r, struct verdict *v, const struct judge_out
     if (r->ask->n_ctx && r->m->context && r->ask->n_ctx > r->m->context)
         WARN(v, r->a, "the model was trained for %u positions and %u are asked for", r->m->context,
              r->ask->n_ctx);
+    if (r->m->context > r->c->max_ctx)
+        WARN(v, r->a, "the model was trained for %u positions; %.*s runs at most %u", r->m->context,
+             NAME(r->c->id), r->c->max_ctx);
     if (r->m->gated) WARN(v, r->a, "gated: its owner has to be asked on the Hub before a download");
     if (r->model.vision) WARN(v, r->a, "it sees images elsewhere; here it reads text only");
     if (!o->memory_known)
         WARN(v, r->a, "neither sizes nor parameters are known: the memory is not judged");
     else if (!o->cache_known)
         WARN(v, r->a, "the KV cache is not counted: only the file's header says how large it is");
+    else if (o->cache_estimated)
+        WARN(v, r->a, "KV cache and compute are estimated from the number of parameters");
 }
 
 /* What the judge said of a set, NULL when the reply names no files, in words. */
@@ -141,6 +149,8 @@ static void tell(const struct repo *r, struct verdict *v, const struct hub_set *
 {
     *v = (struct verdict){.compatible = o->compatible,
                           .fits = o->fits,
+                          .why = o->why,
+                          .fit_kv = DTYPE_COUNT,
                           .format = (enum filename_format)o->format,
                           .n_ctx = o->n_ctx,
                           .n_slots = o->n_slots,
@@ -150,6 +160,7 @@ static void tell(const struct repo *r, struct verdict *v, const struct hub_set *
                           .memory = o->memory,
                           .memory_known = o->memory_known,
                           .cache_known = o->cache_known,
+                          .cache_estimated = o->cache_estimated,
                           .decode = (double)o->decode,
                           .prefill = (double)o->prefill};
     if (!o->compatible) {
@@ -157,12 +168,12 @@ static void tell(const struct repo *r, struct verdict *v, const struct hub_set *
         return;
     }
     v->confidence = VERDICT_LOW;
-    v->evidence = S("names and what the Hub says");
+    v->evidence = r->m->shape ? S("names, what the Hub says, the header of another file")
+                              : S("names and what the Hub says");
     warn(r, v, o);
     if (o->why != JUDGE_MEMORY) return;
     verdict_short(v, r->a, r->d);
-    struct memory_conf c = r->beside.conf;
-    if (o->cache_known) (void)verdict_shrink(v, r->a, &r->model.shape, &c, r->d);
+    if (o->cache_known) (void)verdict_shrink(v, r->a, &r->beside.conf, r->c, r->d);
 }
 
 static void judge_one(const struct repo *r, const struct hub_set *s, struct judge_out *o)
@@ -192,8 +203,8 @@ static const struct hub_set *best_of(const struct repo *r, struct judge_out *o)
     return best;
 }
 
-/* The largest set that fits, when this one does not. */
-static void name_set(const struct repo *r, struct verdict *v)
+/* The largest set that fits as it was asked for. */
+static bool smaller_set(const struct repo *r, struct verdict *v)
 {
     const struct hub_set *best = NULL;
     struct judge_out one;
@@ -202,9 +213,40 @@ static void name_set(const struct repo *r, struct verdict *v)
         judge_one(r, s, &one);
         if (one.why == JUDGE_RUNS && s->bytes && (!best || s->bytes > best->bytes)) best = s;
     }
-    if (!best) return;
+    if (!best) return false;
     v->fit_set = best->name;
     ADVISE(v, r->a, "%.*s of the same repository fits", NAME(best->name));
+    return true;
+}
+
+/* The smallest set, in a smaller configuration. */
+static bool smallest_set(const struct repo *r, struct verdict *v)
+{
+    const struct hub_set *best = NULL;
+    struct memory_conf c = r->beside.conf;
+    struct judge_out one;
+    for (size_t i = 0; i < r->m->n_sets; i++) {
+        const struct hub_set *s = &r->m->sets[i];
+        judge_one(r, s, &one);
+        if (one.compatible && s->bytes && (!best || s->bytes < best->bytes)) best = s;
+    }
+    if (!best || best->bytes >= v->memory.weights || !v->cache_known ||
+        !memory_shrink_of(&r->model.shape, &c, best->bytes, r->d->memory))
+        return false;
+    v->fit_set = best->name;
+    v->fit_ctx = c.n_ctx;
+    v->fit_slots = c.n_slots;
+    ADVISE(v, r->a, "%.*s of the same repository fits with a context of %u and %u slot%s",
+           NAME(best->name), c.n_ctx, c.n_slots, c.n_slots == 1 ? "" : "s");
+    return true;
+}
+
+static void nearest(const struct repo *r, struct verdict *v)
+{
+    bool some = v->recommendations.n != 0;
+    some = smaller_set(r, v) || some;
+    if (!some) some = smallest_set(r, v);
+    if (!some) ADVISE(v, r->a, "choose a smaller model, or a machine with more memory");
 }
 
 void verdict_hub(struct verdict *v, struct arena *a, const struct hub_model *m, size_t set,
@@ -223,7 +265,7 @@ void verdict_hub(struct verdict *v, struct arena *a, const struct hub_model *m, 
         s = best_of(&r, &o);
     }
     tell(&r, v, s, &o);
-    if (v->compatible && !v->fits) name_set(&r, v);
+    if (v->why == JUDGE_MEMORY) nearest(&r, v);
 }
 
 bool verdict_is_model_compatible(struct arena *a, const struct hub_model *m, const struct caps *c)

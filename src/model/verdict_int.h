@@ -14,10 +14,14 @@ __attribute__((format(printf, 3, 4))) void verdict_say(struct verdict_lines *l, 
 /* The arguments of a "%.*s" for a name out of a file: long ones are cut. */
 #define NAME(s) (int)((s).n > 80 ? 80 : (s).n), (s).p
 
+/* One refusal: its code and its sentence. */
+#define REFUSE_FOR(v, a, code, ...) ((v)->why = (code), REFUSE((v), (a), __VA_ARGS__))
+
 /* v->memory.total is more than the machine has: says so, and by how much. */
 void verdict_short(struct verdict *v, struct arena *a, const struct verdict_device *d);
-/* A smaller configuration of c that fits, as a recommendation. False: there is none. */
-bool verdict_shrink(struct verdict *v, struct arena *a, const struct memory_shape *s,
-                    struct memory_conf *c, const struct verdict_device *d);
+/* What of the configuration `conf` of v->shape could be less so that it fits, as recommendations.
+ * False: nothing. */
+bool verdict_shrink(struct verdict *v, struct arena *a, const struct memory_conf *conf,
+                    const struct caps *c, const struct verdict_device *d);
 
 #endif

@@ -307,7 +307,7 @@ static void test_calls(void)
     snprintf(text, sizeof text,
              "%s,\"device\":{\"name\":\"pc\",\"memory\":100},\"kvType\":\"q8_0\"", model);
     str s = called("check_model_worker_compatibility", text, caps_text);
-    ok(has(s, "\"compatible\":true,\"fits\":false") && has(s, "\"short_by\":8900"),
+    ok(has(s, "\"compatible\":true,\"fits\":false") && has(s, "\"why\":\"memory\""),
        "check: on that machine it does not fit");
     s = called("isModelCompatible", text, caps_text);
     ok(has(s, "\"compatible\":true,\"fits\":true"), "is: whatever the machine it is compatible");
