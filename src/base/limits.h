@@ -62,6 +62,19 @@
 #define LIMIT_TOP_LOGPROBS 20
 #define LIMIT_JOB_QUEUE    8192 /* requests waiting in a worker */
 
+/* index of models */
+#define LIMIT_INDEX_ROWS    (1u << 21) /* models */
+#define LIMIT_INDEX_SETS    (1u << 24) /* sets of weights of all models; languages of all models */
+#define LIMIT_INDEX_TEXT    GIB(1)     /* ids, names of sets, what searches read */
+#define LIMIT_INDEX_NAMES   KIB(256)   /* of machines and back ends */
+#define LIMIT_INDEX_DEVICES 64         /* machines that one is judged for: bits of a word */
+#define LIMIT_INDEX_ASKS    4          /* configurations whose verdicts are kept */
+#define LIMIT_INDEX_WORDS   16         /* of a search */
+#define LIMIT_INDEX_VALUES  64         /* of one filter */
+#define LIMIT_INDEX_PAGE    1000       /* models of one page */
+#define LIMIT_INDEX_FACET   50         /* values of one facet */
+#define LIMIT_INDEX_QUERY   KIB(256)   /* a query in its canonical form */
+
 /* store */
 #define LIMIT_STORE_MODELS   10000
 #define LIMIT_STORE_DEPTH    4 /* folders below a root */
