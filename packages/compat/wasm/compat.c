@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "model/hub.h"
+#include "metadata.h"
 #include "model/verdict.h"
 #include "model/workers.h"
 
@@ -24,12 +25,35 @@ static const struct json *member(struct call *c, const char *key)
 
 /* ---- models ---- */
 
-static enum err verdict(struct call *c)
+/* The request with its model as a reply of the Hub. */
+static enum err with_reply(struct call *c, const struct json *model)
 {
-    return verdict_call(c->a, c->text, c->out, c->e);
+    const struct json *reply;
+    struct jsonw w;
+    buf b = {.cap = COMPAT_REQUEST_MAX};
+    enum err err = metadata_as_reply(&reply, c->a, model, c->e);
+    if (err) return err;
+    jsonw_init(&w, &b);
+    jsonw_obj(&w);
+    for (size_t i = 0; i < c->v->n; i++) {
+        const struct json *x = &c->v->items[i];
+        jsonw_keystr(&w, x->key);
+        jsonw_value(&w, x == model ? reply : x);
+    }
+    jsonw_end(&w, '}');
+    c->text = b.failed ? (str){0} : arena_str(c->a, buf_view(&b));
+    buf_fini(&b);
+    return c->text.p ? ERR_OK : ERR_FAIL(c->e, NOMEM, "no memory for a model");
 }
 
-/* The places of those that are compatible, in order. What is no reply of the Hub is not. */
+static enum err verdict(struct call *c)
+{
+    const struct json *model = member(c, "model");
+    enum err err = metadata_is(model) ? with_reply(c, model) : ERR_OK;
+    return err ? err : verdict_call(c->a, c->text, c->out, c->e);
+}
+
+/* The places of those that are compatible, in order. What is no model is not. */
 static enum err compatible_indexes(struct call *c)
 {
     const struct json *models = member(c, "models");
@@ -40,8 +64,10 @@ static enum err compatible_indexes(struct call *c)
         return ERR_FAIL(c->e, INVALID, "'models', a list of replies of the Hub, is missing");
     jsonw_arr(&c->w);
     for (size_t i = 0; i < models->n; i++) {
+        const struct json *one = &models->items[i];
         struct hub_model m;
-        err = hub_parse(&m, c->a, &models->items[i], c->e);
+        err = metadata_is(one) ? metadata_as_reply(&one, c->a, one, c->e) : ERR_OK;
+        if (!err) err = hub_parse(&m, c->a, one, c->e);
         if (err == ERR_NOMEM) return err;
         if (!err && verdict_is_model_compatible(c->a, &m, &caps)) jsonw_uint(&c->w, i);
     }

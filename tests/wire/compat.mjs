@@ -1,0 +1,278 @@
+// The npm package @rbee/compat: the same bytes natively, in Node and in Chromium; wrong inputs; memory; and the package
+// as a new user installs it, in a strict TypeScript project.
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, extname, join, normalize } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { others, real, vectors } from '../node/requests.mjs';
+
+const root = process.env.RBEE_ROOT ?? join(dirname(fileURLToPath(import.meta.url)), '../..');
+const build = dirname(process.env.RBEE_BIN ?? join(root, 'build/release/bin'));
+const npm = process.env.RBEE_NODE ?? join(root, 'build/node');
+const LARGEST = 200_000;
+
+// ---- TAP ----
+let n = 0, bad = 0;
+function ok(good, name, ...more) {
+    console.log(`${good ? 'ok' : 'not ok'} ${++n} - ${name}`);
+    if (good) return good;
+    bad++;
+    for (const m of more) console.log(`#   ${(typeof m === 'string' ? m : JSON.stringify(m) ?? String(m)).slice(0, 1500).replaceAll('\n', '\n#   ')}`);
+    return good;
+}
+const same = (got, want, name) => ok(JSON.stringify(got) === JSON.stringify(want), name, { got, want });
+const skip = (why) => console.log(`ok ${++n} # SKIP ${why}`);
+function finish() {
+    console.log(`1..${n}`);
+    process.exit(bad ? 1 : 0);
+}
+function skipAll(why) {
+    skip(why);
+    finish();
+}
+setTimeout(() => {
+    console.log('# the test did not end within 500 s');
+    process.exit(1);
+}, 500_000).unref();
+
+if (!existsSync(join(build, 'compat/compat.wasm')))
+    skipAll('this build has no compat.wasm: clang, lld, wasi-libc and libclang-rt-14-dev-wasm32 make it');
+if (!existsSync(join(npm, 'node_modules/typescript'))) skipAll('the npm package typescript is not installed');
+
+const home = mkdtempSync(join(tmpdir(), 'rbee-compat-'));
+process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+
+/** Runs a program; its output, or undefined after saying what it said. */
+function run(name, command, args, options = {}) {
+    const env = { ...process.env, RBEE_NODE: npm, npm_config_cache: join(home, 'npm'), npm_config_update_notifier: 'false' };
+    const done = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 30, timeout: 200_000, env, ...options });
+    return ok(done.status === 0, name, done.error?.message ?? '', done.stderr ?? '', done.stdout?.slice(-1500) ?? '')
+        ? done.stdout : undefined;
+}
+
+// ---- the package, and the answers of native code ----
+const pack = join(home, 'package');
+if (run('the package is made', join(root, 'packages/compat/build'), [build, '--out', pack]) === undefined) finish();
+const requests = [...vectors(root), ...others(root), ...real(root)];
+ok(vectors(root).length > 20, 'the vectors are there');
+const input = requests.map((r) => r.request.replaceAll('\n', ' ') + '\n').join('');
+const native = run('native code answers', join(build, 'compat/compat-native'), [], { input })?.split('\n').slice(0, -1);
+if (!native || !same(native.length, requests.length, 'one line each')) finish();
+
+/** How many of the answers differ from those of native code. */
+function compare(answers, where) {
+    const wrong = requests.map((r, i) => ({ name: r.name, got: answers[i], native: native[i] })).filter((x) => x.got !== x.native);
+    ok(answers.length === requests.length && wrong.length === 0,
+        `${where}: ${requests.length} answers, byte for byte those of native code`, `${wrong.length} differ`, ...wrong.slice(0, 3));
+}
+const missed = requests.map((r, i) => ({ ...r, got: native[i] })).filter((r) => r.want !== undefined && r.want !== r.got);
+ok(missed.length === 0, 'every vector comes out as it is written down', ...missed.slice(0, 3).map(({ name, want, got }) => ({ name, want, got })));
+ok(real(root).length > 1000 || !existsSync(join(root, '../shared/data/hub')), 'entries of real catalogues are among them');
+
+// ---- the module ----
+const bytes = readFileSync(join(pack, 'dist/compat.wasm'));
+const module = new WebAssembly.Module(bytes);
+same(WebAssembly.Module.imports(module), [], 'the module imports nothing');
+ok(bytes.length <= LARGEST, `the module has ${bytes.length} bytes, at most ${LARGEST}`);
+
+// ---- in Node ----
+const compat = await import(pathToFileURL(join(pack, 'dist/index.js')).href);
+const thrown = (fn) => {
+    try {
+        fn();
+    } catch (e) {
+        return e;
+    }
+};
+const code = (fn) => {
+    const e = thrown(fn);
+    return compat.isCompatError(e) ? e.code : e === undefined ? 'none' : `${e.name}: ${e.message}`;
+};
+
+async function starting() {
+    same(code(() => compat.listWorkers()), 'unavailable', 'before init() there is a clear error');
+    ok(!compat.isReady(), 'and isReady() says no');
+    for (const [what, source] of [['an address that is nowhere', 'http://127.0.0.1:9/x.wasm'], ['no file', 'file:///nowhere.wasm']])
+        same(await compat.init(source).then(() => 'ready', (e) => e.code), 'unavailable', `init() with ${what}`);
+    same(await compat.init(new Uint8Array([0, 97, 115])).then(() => 'ready', (e) => e.code), 'malformed_file', 'with other bytes');
+    same(code(() => compat.initSync(new Uint8Array(9))), 'malformed_file', 'the same at once');
+    await Promise.all([compat.init(), compat.init(pathToFileURL(join(pack, 'dist/compat.wasm')))]);
+    ok(compat.isReady(), 'init() makes it ready, twice at once as well');
+    compat.initSync(module);
+    compare(requests.map((r) => compat.answer(r.request.replaceAll('\n', ' ')).text), 'Node');
+    // One process each: the module is one a process.
+    const main = pathToFileURL(join(pack, 'dist/index.js')).href, dist = pathToFileURL(join(pack, 'dist/')).href;
+    for (const [how, line] of [
+        ['initSync() with the bytes', `c.initSync((await import('${dist}bytes.js')).wasmBytes())`],
+        ['init() with a file', `await c.init(new URL('${dist}compat.wasm'))`],
+        ['init() with a compiled module', `await c.init(WebAssembly.compile((await import('${dist}bytes.js')).wasmBytes()))`]]) {
+        const out = run(how, process.execPath, ['--input-type=module', '-e',
+            `const c = await import('${main}'); ${line}; process.stdout.write(c.listWorkers()[0].id)`]);
+        same(out, 'llm-worker-rbee-cpu', '... answers');
+    }
+}
+
+function functions() {
+    const facts = { architecture: 'llama3', format: 'gguf', quantization: 'Q4_K_M', parameters: '8B', sizeBytes: 5e9, maxContextLength: 8192 };
+    const verdict = compat.isModelCompatible(facts);
+    ok(verdict.compatible && verdict.confidence === 'low' && verdict.memory.weights === 5e9, 'a model by a few facts', verdict);
+    same(compat.isModelCompatible({ ...facts, sizeBytes: undefined, size_bytes: 5e9, maxContextLength: undefined, max_context_length: 8192 }),
+        verdict, 'the same in the other style');
+    const small = { name: 'pi', memory: 2 ** 30, bandwidth: 1e10 };
+    const short = compat.checkModelWorkerCompatibility(facts, 'llm-worker-rbee-cpu', { machine: small, kvType: 'q8_0', context: 4096 });
+    ok(short.compatible && !short.fits && short.short_by > 4e9, 'a machine that is too small', short);
+    same(compat.checkModelWorkerCompatibility(facts, compat.bundledCapabilities()[0], { machine: small, kv_type: 'q8_0', context: 4096 }),
+        short, 'capabilities instead of a name, kv_type instead of kvType');
+    const list = [{ architecture: 'llama', format: 'safetensors' }, { id: 'none' }, 7, null, { id: 'a/b', tags: ['gguf', 'qwen3'] }];
+    const kept = compat.filterCompatibleModels(list);
+    ok(kept.length === 2 && kept[0] === list[0] && kept[1] === list[4], 'filterCompatibleModels() keeps the objects in their order');
+    const many = Array.from({ length: 30000 }, (_, i) => (i % 3 ? { id: `a/m-${i}`, tags: ['gguf', 'llama', 'x'.repeat(60)] } : { id: `b/${i}` }));
+    same(compat.filterCompatibleModels(new Set(many)).length, 20000, 'also of more than fit into one request');
+    const worker = compat.getWorker('llm-worker-rbee-cpu');
+    ok(worker.pure_backend === true && worker.supports_offloading === false && worker.supported_architectures.length > 50 &&
+        worker.supported_quantizations.includes('Q4_K_M') && worker.supported_parameters.temperature.default === 0.8, 'getWorker()', worker);
+    same(compat.getWorker('none'), undefined, 'a worker that does not exist');
+    same(compat.listWorkers().map((w) => w.id), ['llm-worker-rbee-cpu'], 'only workers that exist are listed');
+    ok(!('device_name' in compat.bundledCapabilities()[0]), 'nothing of the machine that made the package is in it');
+    same(compat.filterWorkers({ workerType: 'cpu', platform: 'linux', model_format: 'gguf' }).length, 1, 'filterWorkers()');
+    same(compat.filterWorkers({ worker_type: 'cuda' }), [], 'none of another type');
+    same(compat.filterWorkers({ minContextLength: 1 }, { workers: [{ ...compat.bundledCapabilities()[0], limits: undefined }] }), [],
+        'a filter on what a worker does not say excludes it');
+    same(compat.findCompatibleWorkers(facts).map((x) => x.worker.id), ['llm-worker-rbee-cpu'], 'findCompatibleWorkers()');
+    same(compat.findCompatibleWorkers(facts, { machine: small }), [], 'none where the model does not fit');
+    same(compat.findCompatibleWorkers({ architecture: 'llama', format: 'pytorch' }), [], 'none that reads the format');
+}
+
+function wrongInputs() {
+    const loop = {};
+    loop.loop = loop;
+    const deep = JSON.parse('['.repeat(400) + ']'.repeat(400));
+    const models = [undefined, null, 3, 'x', [], () => 1, 1n, Symbol('x'), loop, deep, { id: 3 }, { id: 'a', tags: {} }, { id: 'a', siblings: [1] },
+        { id: 'a', gguf: { total: -1 } }, { architecture: 'llama', format: 'zip' }, { id: '\ud800' }, { get id() { throw null; } },
+        { toJSON() { return undefined; } }, { id: 'x'.repeat(100_000_000) }];
+    const codes = models.map((m) => code(() => compat.isModelCompatible(m)));
+    ok(codes.every((c) => ['invalid_request', 'malformed_file', 'limit_exceeded'].includes(c)), 'wrong models are typed errors', codes);
+    same(code(() => compat.isModelCompatible({ id: 'a' }, { worker: 'none' })), 'not_found', 'a worker that does not exist');
+    same(code(() => compat.isModelCompatible({ id: 'a' }, { worker: { id: 1 } })), 'malformed_file', 'capabilities that are none');
+    const check = (options) => code(() => compat.checkModelWorkerCompatibility({ id: 'a' }, 'llm-worker-rbee-cpu', options));
+    same([{ context: -1 }, { context: NaN }, { slots: 1.5 }, { kvType: 'q3' }].map(check), Array(4).fill('invalid_request'), 'wrong options');
+    same(code(() => compat.filterWorkers({ shape: 'round' })), 'invalid_request', 'a filter that does not exist');
+    const e = thrown(() => compat.filterWorkers({ shape: 'round' }));
+    ok(e instanceof Error && e.name === 'CompatError' && e.status === 400 && e.exit === 64 && e.message.includes('shape'), 'an error says what, and its facts');
+
+    let seed = 1;
+    const random = (k) => (seed = (seed * 1103515245 + 12345) % 2147483648) % k;
+    const replies = new Set();
+    for (let i = 0; i < 3000; i++) {
+        const from = requests[random(requests.length)].request.slice(0, 20000);
+        const at = random(from.length || 1), cut = random(12);
+        const text = from.slice(0, at) + ['', '"', '}', ']', '-', '1e999', '\u0000', 'null', '[', '{', ':'][random(11)] + from.slice(at + cut);
+        const { ok: good, text: reply } = compat.answer(text);
+        replies.add(good ? 'ok' : JSON.parse(reply).error.code);
+    }
+    ok([...replies].every((c) => ['ok', 'invalid_request', 'malformed_file', 'limit_exceeded', 'not_found'].includes(c)),
+        'requests with random faults are answered', [...replies]);
+}
+
+function memory() {
+    const small = requests.slice(0, 40).map((r) => r.request);
+    const grow = () => {
+        for (let i = 0; i < 4000; i++) compat.answer(small[i % small.length]);
+        compat.answer(JSON.stringify({ call: 'compatible_indexes', worker: compat.bundledCapabilities()[0],
+            models: Array.from({ length: 20000 }, (_, i) => ({ id: `a/${i}`, tags: ['gguf', 'llama'] })) }));
+        return compat.memoryBytes();
+    };
+    grow();
+    const first = grow();
+    same([grow(), grow(), grow()], [first, first, first], 'memory does not grow with the number of calls');
+    console.log(`# ${(first / 2 ** 20).toFixed(1)} MiB after a list of 20,000 models in one request`);
+}
+
+// ---- in Chromium ----
+
+async function browser() {
+    const chromium = process.env.RBEE_CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
+    if (!chromium) return skip('Chromium is not installed');
+    let playwright;
+    try {
+        playwright = createRequire(join(npm, 'package.json'))('playwright-core');
+    } catch (e) {
+        return skip(`the npm package playwright-core is not installed (${e.code})`);
+    }
+    const page = `<!doctype html><meta charset=utf-8><title>compat</title><script type=module>
+        import * as compat from '/package/dist/index.js';
+        try {
+            await compat.init();
+            const requests = await (await fetch('/requests.json')).json();
+            const answers = requests.map((r) => compat.answer(r).text);
+            const worker = compat.listWorkers()[0].id;
+            window.result = { answers, worker };
+        } catch (e) {
+            window.result = { error: String(e.stack ?? e) };
+        }
+    </script>`;
+    const types = { '.js': 'text/javascript', '.wasm': 'application/wasm' };
+    const server = http.createServer((req, res) => {
+        const path = normalize(req.url);
+        const send = (type, body) => res.writeHead(200, { 'content-type': type }).end(body);
+        if (path === '/') return send('text/html', page);
+        if (path === '/requests.json') return send('application/json', JSON.stringify(requests.map((r) => r.request.replaceAll('\n', ' '))));
+        const file = join(home, path);
+        if (!path.startsWith('/package/dist/') || !existsSync(file)) return res.writeHead(404).end();
+        send(types[extname(file)] ?? 'text/plain', readFileSync(file));
+    });
+    await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+    let window;
+    try {
+        window = await playwright.chromium.launch({ executablePath: chromium, headless: true,
+            args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'], env: { ...process.env, HOME: home } });
+        const tab = await window.newPage();
+        await tab.goto(`http://127.0.0.1:${server.address().port}/`);
+        await tab.waitForFunction('window.result', null, { timeout: 120_000 });
+        const { answers, worker, error } = await tab.evaluate('window.result');
+        if (ok(!error, `a page with <script type=module>, in Chromium ${window.version()}`, error)) {
+            same(worker, 'llm-worker-rbee-cpu', 'the functions work there');
+            compare(answers, 'Chromium');
+        }
+    } catch (e) {
+        ok(false, 'Chromium runs', e.stack);
+    } finally {
+        await window?.close();
+        server.close();
+    }
+}
+
+// ---- as a new user ----
+
+function newProject() {
+    const packed = run('npm pack', 'npm', ['pack', '--json', '--pack-destination', home, '--offline'], { cwd: pack });
+    if (!packed) return;
+    const said = JSON.parse(packed);
+    const { filename, files } = Array.isArray(said) ? said[0] : Object.values(said)[0];
+    const names = files.map((f) => f.path);
+    ok(['package.json', 'README.md', 'LICENSE', 'dist/index.js', 'dist/index.d.ts', 'dist/compat.wasm'].every((f) => names.includes(f)) &&
+        names.every((f) => !/^src\/|\.map$|tsconfig/.test(f)), 'the package holds what it should and no more', names);
+    const project = join(home, 'project');
+    cpSync(join(root, 'tests/node/project'), project, { recursive: true });
+    if (run('npm install', 'npm', ['install', '--offline', '--no-audit', '--no-fund', join(home, filename)], { cwd: project }) === undefined) return;
+    // Every vector's answer is a Verdict, no member more or less.
+    mkdirSync(join(project, 'src'), { recursive: true });
+    const verdicts = vectors(root).map((v) => `    ${v.want},\n`).join('');
+    writeFileSync(join(project, 'src/verdicts.ts'), `import type { Verdict } from "@rbee/compat";\n\nexport const verdicts: Verdict[] = [\n${verdicts}];\n`);
+    const tsc = join(npm, 'node_modules/.bin/tsc');
+    if (run('a strict project compiles, by the rules of Node', tsc, ['-p', '.'], { cwd: project }) === undefined) return;
+    run('and by those of bundlers for pages', tsc, ['-p', 'tsconfig.web.json'], { cwd: project });
+    const out = run('it runs', process.execPath, ['dist/main.js'], { cwd: project });
+    ok(out?.trim().endsWith('all is well'), 'and finds what it should', out);
+}
+
+await starting();
+functions();
+wrongInputs();
+memory();
+await browser();
+newProject();
+finish();
