@@ -38,7 +38,7 @@ static uint64_t speakers(const struct catalog_filter *f, size_t set)
     return f->too_large && !f->all ? f->v->runs[set] : f->v->fits[set];
 }
 
-static void look(struct catalog_filter *f, size_t row, struct values *v)
+static void gather(struct catalog_filter *f, size_t row, struct values *v)
 {
     const struct catalog_hot *h = &f->c->hot[row];
     *v = (struct values){0};
@@ -53,7 +53,7 @@ static void look(struct catalog_filter *f, size_t row, struct values *v)
             v->machines |= bits & f->on_backend;
             v->backends |= bits & f->on_machine;
         }
-        if ((!format && !quant) || !shown(f, i, within & f->on_machine & f->on_backend)) continue;
+        if ((!format && !quant) || !shown(f, i, within & f->machines)) continue;
         v->any |= format && quant;
         if (quant) v->formats |= catalog_set_formats(f, i);
         if (format) v->quants[q / 64] |= (uint64_t)1 << (q % 64);
@@ -101,7 +101,7 @@ static void pass(struct tally *t)
         uint32_t fails = catalog_row_fails(&t->f, row);
         struct values v;
         if (fails == CATALOG_FAILS) continue;
-        look(&t->f, row, &v);
+        gather(&t->f, row, &v);
         if (v.any) add_row(t, row, fails ? fails : UINT32_MAX);
         if (!fails) add_sets(t, &v);
     }

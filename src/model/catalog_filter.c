@@ -10,6 +10,11 @@
 
 #define GIVEN(f) ((uint64_t)1 << (f))
 
+#define SET_FIELDS                                                                                 \
+    (GIVEN(CATALOG_FORMAT) | GIVEN(CATALOG_QUANT) | GIVEN(CATALOG_MIN_BYTES) |                     \
+     GIVEN(CATALOG_MAX_BYTES) | GIVEN(CATALOG_MAX_MEMORY) | GIVEN(CATALOG_MACHINE) |               \
+     GIVEN(CATALOG_BACKEND))
+
 static bool given(const struct catalog_filter *f, enum catalog_field field)
 {
     return (f->q->given & GIVEN(field)) != 0;
@@ -93,6 +98,7 @@ static enum err machines_of(struct catalog_filter *f, struct err_info *e)
             if (str_ieq(c->device[k].backend, b->v[i])) f->on_backend |= (uint64_t)1 << k;
     if (!m->n) f->on_machine = every;
     if (!b->n) f->on_backend = every;
+    f->machines = f->on_machine & f->on_backend;
     return ERR_OK;
 }
 
@@ -119,6 +125,7 @@ enum err catalog_filter_init(struct catalog_filter *f, struct catalog *c,
     for (size_t i = 0; i < q->list[CATALOG_FORMAT].n; i++)
         f->formats |= 1u << filename_format_from(q->list[CATALOG_FORMAT].v[i]);
     f->all = given(f, CATALOG_ALL) && q->number[CATALOG_ALL];
+    f->by_set = (q->given & SET_FIELDS) != 0;
     f->too_large = given(f, CATALOG_FITS) && !q->number[CATALOG_FITS];
     return ERR_OK;
 }
@@ -252,38 +259,4 @@ bool catalog_set_quant(const struct catalog_filter *f, size_t set)
 {
     const struct catalog_codes *k = &f->codes[CATALOG_D_QUANT];
     return !k->bit || has_code(k, f->c->set[set].quant);
-}
-
-/* ---- the set that a row shows ---- */
-
-/* As judge_better(), by columns. */
-static bool better(const struct catalog_filter *f, const struct catalog_pick *a,
-                   const struct catalog_pick *b)
-{
-    if (a->runs != b->runs) return a->runs;
-    if (a->fits != b->fits) return a->fits;
-    if (!a->runs) return false;
-    uint64_t x = f->v->weights[a->set], y = f->v->weights[b->set];
-    return a->fits ? x > y : x < y;
-}
-
-struct catalog_pick catalog_pick(struct catalog_filter *f, size_t row)
-{
-    const struct catalog_hot *h = &f->c->hot[row];
-    struct catalog_pick best = {.seen = CATALOG_NO_SET};
-    catalog_row_begin(f, row);
-    for (size_t i = h->first_set; i < (size_t)h->first_set + h->n_sets; i++) {
-        uint64_t within = catalog_set_within(f, i);
-        if (!within || !catalog_set_format(f, i) || !catalog_set_quant(f, i)) continue;
-        struct catalog_pick one = {.set = i, .seen = CATALOG_HIDDEN};
-        one.machines = within & f->on_machine & f->on_backend;
-        if (f->v) {
-            one.runs = (f->v->runs[i] & one.machines) != 0;
-            one.fits = (f->v->fits[i] & one.machines) != 0;
-        }
-        if (best.seen == CATALOG_NO_SET || better(f, &one, &best)) best = one;
-    }
-    if (best.seen != CATALOG_NO_SET && catalog_shows(f, best.runs, best.fits))
-        best.seen = CATALOG_SHOWN;
-    return best;
 }

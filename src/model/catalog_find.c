@@ -17,49 +17,17 @@
 #define GIVEN(f) ((uint64_t)1 << (f))
 #define NO_KEY   UINT64_MAX
 
-/* ---- the word on a set ---- */
+/* ---- why a row is hidden ---- */
 
-/* The word of one machine on a set, in full. */
-static void judge_one(const struct catalog_filter *f, size_t row, size_t set, size_t machine,
-                      struct judge_out *out)
-{
-    const struct catalog *c = f->c;
-    const struct catalog_device *d = &c->device[machine];
-    const struct judge_model *m = &c->model[row];
-    judge_set(out, m, NULL, d->caps, &d->device, &f->v->ask);
-    if (out->compatible && c->set[set].files_said)
-        judge_set(out, m, &c->judge[set], d->caps, &d->device, &f->v->ask);
-}
-
-/* Of the machines asked for the one that the set does best on, and its word; SIZE_MAX: none is. */
-static size_t judge_best(const struct catalog_filter *f, size_t row, const struct catalog_pick *p,
-                         struct judge_out *best)
-{
-    uint64_t among = p->machines;
-    size_t at = SIZE_MAX;
-    if (p->runs) among &= p->fits ? f->v->fits[p->set] : f->v->runs[p->set];
-    if (p->runs && among >> f->v->best[p->set] & 1) among = (uint64_t)1 << f->v->best[p->set];
-    for (size_t i = 0; i < f->c->n_devices; i++) {
-        struct judge_out o;
-        if (!(among >> i & 1)) continue;
-        judge_one(f, row, p->set, i, &o);
-        if (at != SIZE_MAX && !(o.compatible ? o.decode > best->decode : o.why > best->why))
-            continue;
-        *best = o;
-        at = i;
-    }
-    return at;
-}
-
-static enum judge_why why_hidden(const struct catalog_filter *f, size_t row,
-                                 const struct catalog_pick *p)
+static enum judge_why why_hidden(struct catalog_filter *f, size_t row,
+                                 const struct catalog_look *look)
 {
     uint64_t every = UINT64_MAX >> (64 - f->c->n_devices);
-    struct judge_out o = {.why = JUDGE_MEMORY};
-    if (p->runs) return JUDGE_MEMORY;
-    if ((p->machines & every) == every) return (enum judge_why)f->v->why[p->set];
-    (void)judge_best(f, row, p, &o);
-    return o.why;
+    struct catalog_pick p;
+    if (look->runs) return JUDGE_MEMORY;
+    if (f->machines == every) return (enum judge_why)f->v->why[look->first];
+    catalog_pick(f, row, look, &p);
+    return p.out.why;
 }
 
 /* ---- order ---- */
@@ -163,31 +131,27 @@ static uint64_t name_key(str id)
 }
 
 /* 0: the row has no such value. */
-static uint64_t value_of(const struct catalog_filter *f, enum catalog_sort by, size_t row,
-                         const struct catalog_pick *p)
+static uint64_t value_of(struct catalog_filter *f, enum catalog_sort by, size_t row,
+                         const struct catalog_look *look)
 {
     const struct catalog_cold *d = &f->c->cold[row];
-    struct judge_out o;
     switch (by) {
     case CATALOG_BY_TRENDING: return bits_of(d->trending);
     case CATALOG_BY_LIKES: return d->likes;
     case CATALOG_BY_UPDATED: return d->updated > 0 ? (uint64_t)d->updated : 0;
     case CATALOG_BY_CREATED: return d->created > 0 ? (uint64_t)d->created : 0;
-    case CATALOG_BY_SIZE: return f->v ? f->v->weights[p->set] : f->c->judge[p->set].bytes;
+    case CATALOG_BY_SIZE: return catalog_pick_bytes(f, row, look);
     case CATALOG_BY_PARAMS: return f->c->model[row].params;
-    case CATALOG_BY_SPEED:
-        if (!p->runs) return 0;
-        if (p->machines >> f->v->best[p->set] & 1) return bits_of(f->v->decode[p->set]);
-        return judge_best(f, row, p, &o) == SIZE_MAX ? 0 : bits_of(o.decode);
+    case CATALOG_BY_SPEED: return bits_of((double)catalog_pick_speed(f, row, look));
     case CATALOG_BY_NAME: return name_key(catalog_str(f->c, d->id)) + 1;
     default: return d->downloads;
     }
 }
 
-static uint64_t key_of(const struct catalog_filter *f, const struct order *o, size_t row,
-                       const struct catalog_pick *p)
+static uint64_t key_of(struct catalog_filter *f, const struct order *o, size_t row,
+                       const struct catalog_look *look)
 {
-    uint64_t v = value_of(f, o->by, row, p);
+    uint64_t v = value_of(f, o->by, row, look);
     if (!v) return NO_KEY;
     return o->ascending ? v - 1 : NO_KEY - v;
 }
@@ -264,15 +228,16 @@ static enum err row_lists(struct catalog_row *r, const struct catalog *c, size_t
 }
 
 /* The machines on which one of the sets that pass the filters fits. */
-static enum err row_machines(struct catalog_row *r, const struct catalog_filter *f, size_t row,
+static enum err row_machines(struct catalog_row *r, struct catalog_filter *f, size_t row,
                              struct arena *a, struct err_info *e)
 {
     const struct catalog *c = f->c;
     const struct catalog_hot *h = &c->hot[row];
     uint64_t fits = 0;
+    catalog_row_begin(f, row);
     for (size_t i = h->first_set; i < (size_t)h->first_set + h->n_sets; i++)
         if (catalog_set_format(f, i) && catalog_set_quant(f, i))
-            fits |= f->v->fits[i] & catalog_set_within(f, i) & f->on_machine & f->on_backend;
+            fits |= f->v->fits[i] & catalog_set_within(f, i) & f->machines;
     str *names = ARENA_NEW(a, str, c->n_devices + 1);
     if (!names) return ERR_FAIL(e, NOMEM, "no memory for a page");
     for (size_t i = 0; i < c->n_devices; i++)
@@ -285,19 +250,19 @@ static enum err row_verdict(struct catalog_row *r, struct catalog_filter *f, siz
                             struct arena *a, struct err_info *e)
 {
     const struct catalog *c = f->c;
-    struct catalog_pick p = catalog_pick(f, row);
+    struct catalog_look look = catalog_look(f, row);
+    struct catalog_pick p;
+    catalog_pick(f, row, &look, &p);
     r->set = catalog_str(c, c->set[p.set].name);
     r->quant = word(c, CATALOG_D_QUANT, c->set[p.set].quant);
     r->format = (enum filename_format)c->judge[p.set].format;
-    r->weights = c->judge[p.set].bytes;
-    if (!f->v) return ERR_OK;
-    r->weights = f->v->weights[p.set];
-    size_t best = judge_best(f, row, &p, &r->out);
-    if (best == SIZE_MAX) return ERR_OK;
+    r->weights = f->v ? f->v->weights[p.set] : c->judge[p.set].bytes;
+    if (p.machine == SIZE_MAX) return ERR_OK;
     r->judged = true;
+    r->out = p.out;
     if (r->out.format) r->format = (enum filename_format)r->out.format;
-    r->machine = c->device[best].device.name;
-    r->backend = c->device[best].backend;
+    r->machine = c->device[p.machine].device.name;
+    r->backend = c->device[p.machine].backend;
     return row_machines(r, f, row, a, e);
 }
 
@@ -350,16 +315,16 @@ static void pass(struct search *s, struct catalog_page *page)
     const struct catalog *c = s->f.c;
     for (size_t row = 0; row < c->n; row++) {
         if (catalog_row_fails(&s->f, row)) continue;
-        struct catalog_pick p = catalog_pick(&s->f, row);
-        if (p.seen == CATALOG_NO_SET) continue;
-        if (p.seen == CATALOG_HIDDEN) {
+        struct catalog_look look = catalog_look(&s->f, row);
+        if (look.seen == CATALOG_NO_SET) continue;
+        if (look.seen == CATALOG_HIDDEN) {
             /* Where no machine is asked about, nobody says why. */
-            if (!p.machines) continue;
+            if (!s->f.machines) continue;
             page->hidden++;
-            s->hidden[why_hidden(&s->f, row, &p)]++;
+            s->hidden[why_hidden(&s->f, row, &look)]++;
             continue;
         }
-        struct entry one = {key_of(&s->f, &s->o, row, &p), row};
+        struct entry one = {key_of(&s->f, &s->o, row, &look), row};
         page->total++;
         if (s->cursor.given && order_cmp(&s->o, one.key, catalog_str(c, c->cold[row].id),
                                          s->cursor.key, s->cursor.id) <= 0)

@@ -76,17 +76,22 @@ struct catalog_set {
 
 /* ---- what the judge said, for one configuration ---- */
 
-/* Columns over all sets. Bits of masks are machines. */
 struct catalog_verdicts {
     struct verdict_ask ask;
     uint64_t revision; /* of the catalogue that it was made for; 0: empty */
     uint64_t used;     /* the higher, the later */
-    size_t size;       /* sets that there is room for */
+    /* Over all sets. Bits of masks are machines. */
+    size_t size_sets;
     uint64_t *runs, *fits;
-    uint64_t *weights;   /* bytes; 0: not known */
-    float *decode;       /* tokens a second on `best`; 0: not known */
-    uint8_t *why, *best; /* the reason that is nearest to running; the fastest machine of those that
-                          * it fits on, else of those that it runs on */
+    uint64_t *weights; /* bytes; 0: not known */
+    uint8_t *why;      /* of machines that refuse it, the reason that is nearest to running */
+    /* Over all rows, all sets and machines taken together. */
+    size_t size_rows;
+    uint64_t *row_runs, *row_fits;
+    uint32_t *row_set;    /* the best, on */
+    uint8_t *row_machine; /* the best */
+    uint8_t *row_why;
+    float *row_decode; /* tokens a second there; 0: not known */
 };
 
 struct catalog {
@@ -136,6 +141,12 @@ const char *catalog_can_name(unsigned bit); /* "chat"; NULL behind the last */
 MUST_CHECK enum err catalog_verdicts_for(struct catalog *c, const struct verdict_ask *ask,
                                          const struct catalog_verdicts **out, struct err_info *e);
 void catalog_verdicts_fini(struct catalog_verdicts *v);
+/* What a machine says of a set of a row, in full. */
+void catalog_judge_set(const struct catalog *c, const struct verdict_ask *ask, size_t row,
+                       size_t set, size_t machine, struct judge_out *o);
+/* Of the words of two machines on a row: the faster of those that run it; the one that lacks less
+ * memory; the one that is nearer to running it. */
+bool catalog_beats(const struct judge_out *a, const struct judge_out *b);
 
 /* ---- a query, ready for rows ---- */
 
@@ -152,10 +163,11 @@ struct catalog_filter {
     size_t n_words;
     uint64_t pairs; /* of all words */
     struct catalog_codes codes[CATALOG_DICTS];
-    unsigned sizes, contexts;        /* bits of buckets; 0: all */
-    unsigned cans, formats;          /* 0: all */
-    uint64_t on_machine, on_backend; /* masks of machines */
-    bool all, too_large;             /* what is shown: everything, also what does not fit */
+    unsigned sizes, contexts;                  /* bits of buckets; 0: all */
+    unsigned cans, formats;                    /* 0: all */
+    uint64_t on_machine, on_backend, machines; /* masks; the last: both */
+    bool all, too_large; /* what is shown: everything, also what does not fit */
+    bool by_set;         /* sets or machines are filtered, so that rows as a whole do not do */
     /* Of the row that catalog_row_begin() was called for. */
     size_t row;
     uint64_t beside[LIMIT_INDEX_DEVICES]; /* bytes beside the weights, with max_memory only */
@@ -190,18 +202,30 @@ bool catalog_set_quant(const struct catalog_filter *f, size_t set);
 
 enum catalog_seen { CATALOG_NO_SET, CATALOG_HIDDEN, CATALOG_SHOWN };
 
-struct catalog_pick {
-    size_t set;        /* the best that passes the filters */
-    uint64_t machines; /* that the query asks about, for this set */
+/* A row under the filters. */
+struct catalog_look {
     enum catalog_seen seen;
-    bool runs, fits; /* on one of the machines */
+    bool runs, fits; /* a set that passes, on a machine that is asked about */
+    size_t first;    /* set that passes */
 };
 
-struct catalog_pick catalog_pick(struct catalog_filter *f, size_t row);
+struct catalog_look catalog_look(struct catalog_filter *f, size_t row);
 /* Whether a set that does so is shown. */
 static inline bool catalog_shows(const struct catalog_filter *f, bool runs, bool fits)
 {
     return f->all || !f->v || fits || (f->too_large && runs);
 }
+
+/* The best set of a row that passes, on the best machine for it; SIZE_MAX: no machine is asked
+ * about. */
+struct catalog_pick {
+    size_t set, machine;
+    struct judge_out out;
+};
+void catalog_pick(struct catalog_filter *f, size_t row, const struct catalog_look *look,
+                  struct catalog_pick *p);
+/* Bytes of weights, and tokens a second, of catalog_pick(). */
+uint64_t catalog_pick_bytes(struct catalog_filter *f, size_t row, const struct catalog_look *look);
+float catalog_pick_speed(struct catalog_filter *f, size_t row, const struct catalog_look *look);
 
 #endif

@@ -1,98 +1,148 @@
 /* catalog_judge: every set of every row on every machine, by judge_set(), kept in columns.
  *
- * What a machine says of a set is two bits (it runs, it fits) and, from the machine that the set
- * does best on, its memory and speed: that is all that filters and sorts ask. The rows of a page
- * are judged again in full (catalog_find.c), so nothing else is kept. Where a worker refuses a
- * repository as a whole, its sets are not asked, as in verdict_hub().
+ * What a machine says of a set is kept as two bits (it runs, it fits): with the bytes of its
+ * weights that is all that filters ask. Of a row the best set on the best machine is kept. Rows of
+ * a page are judged again in full, so nothing else is. Where a worker refuses a repository as a
+ * whole, its sets are not asked, as in verdict_hub().
  */
 #include <string.h>
 
 #include "base/mem.h"
 #include "model/catalog_int.h"
 
+/* ---- room ---- */
+
 void catalog_verdicts_fini(struct catalog_verdicts *v)
 {
     mem_free(v->runs);
     mem_free(v->fits);
     mem_free(v->weights);
-    mem_free(v->decode);
     mem_free(v->why);
-    mem_free(v->best);
+    mem_free(v->row_runs);
+    mem_free(v->row_fits);
+    mem_free(v->row_set);
+    mem_free(v->row_machine);
+    mem_free(v->row_why);
+    mem_free(v->row_decode);
     *v = (struct catalog_verdicts){0};
 }
 
-static bool room(struct catalog_verdicts *v, size_t sets)
+static bool room(struct catalog_verdicts *v, size_t rows, size_t sets)
 {
-    if (sets <= v->size && v->runs) return true;
-    size_t n = sets + sets / 8 + 64;
+    if (v->runs && sets <= v->size_sets && rows <= v->size_rows) return true;
+    size_t n = sets + sets / 8 + 64, r = rows + rows / 8 + 64;
     catalog_verdicts_fini(v);
+    v->size_sets = n;
+    v->size_rows = r;
     v->runs = mem_array(n, sizeof *v->runs);
     v->fits = mem_array(n, sizeof *v->fits);
     v->weights = mem_array(n, sizeof *v->weights);
-    v->decode = mem_array(n, sizeof *v->decode);
     v->why = mem_array(n, sizeof *v->why);
-    v->best = mem_array(n, sizeof *v->best);
-    v->size = n;
-    if (v->runs && v->fits && v->weights && v->decode && v->why && v->best) return true;
+    v->row_runs = mem_array(r, sizeof *v->row_runs);
+    v->row_fits = mem_array(r, sizeof *v->row_fits);
+    v->row_set = mem_array(r, sizeof *v->row_set);
+    v->row_machine = mem_array(r, sizeof *v->row_machine);
+    v->row_why = mem_array(r, sizeof *v->row_why);
+    v->row_decode = mem_array(r, sizeof *v->row_decode);
+    if (v->runs && v->fits && v->weights && v->why && v->row_runs && v->row_fits && v->row_set &&
+        v->row_machine && v->row_why && v->row_decode)
+        return true;
     catalog_verdicts_fini(v);
     return false;
 }
 
-/* One machine's word on a set. The first that it fits on, or else runs on, is the best until a
- * faster one comes; of refusals the one that is asked for last, hence nearest to running. */
-static void take(struct catalog_verdicts *v, size_t set, unsigned machine,
-                 const struct judge_out *o)
+/* ---- judging ---- */
+
+void catalog_judge_set(const struct catalog *c, const struct verdict_ask *ask, size_t row,
+                       size_t set, size_t machine, struct judge_out *o)
 {
-    uint64_t bit = (uint64_t)1 << machine;
-    bool first = o->fits ? !v->fits[set] : o->compatible && !v->runs[set];
-    bool faster = (o->fits || !v->fits[set]) && o->compatible && o->decode > v->decode[set];
-    if (!o->compatible) {
-        if (!v->runs[set] && o->why > v->why[set]) v->why[set] = (uint8_t)o->why;
-        return;
-    }
-    if (first || faster) {
-        v->best[set] = (uint8_t)machine;
-        v->decode[set] = o->decode;
-        v->weights[set] = o->memory.weights;
-    }
-    v->runs[set] |= bit;
-    if (o->fits) v->fits[set] |= bit;
-    v->why[set] = v->fits[set] ? JUDGE_RUNS : (uint8_t)o->why;
+    const struct catalog_device *d = &c->device[machine];
+    const struct judge_model *m = &c->model[row];
+    struct judge_beside beside;
+    judge_beside(&beside, m, &d->device, ask);
+    judge_set_with(o, m, NULL, &beside, d->caps, &d->device, ask);
+    if (o->compatible && c->set[set].files_said)
+        judge_set_with(o, m, &c->judge[set], &beside, d->caps, &d->device, ask);
 }
 
-static void judge_row(const struct catalog *c, struct catalog_verdicts *v, size_t row,
-                      unsigned machine)
+bool catalog_beats(const struct judge_out *a, const struct judge_out *b)
+{
+    if (a->compatible != b->compatible) return a->compatible;
+    if (a->fits != b->fits) return a->fits;
+    if (a->fits) return a->decode > b->decode;
+    return a->compatible ? a->short_by < b->short_by : a->why > b->why;
+}
+
+static void take(struct catalog_verdicts *v, size_t set, uint64_t machine,
+                 const struct judge_out *o)
+{
+    if (o->compatible) {
+        v->runs[set] |= machine;
+        v->weights[set] = o->memory.weights;
+    } else if (o->why > v->why[set]) {
+        v->why[set] = (uint8_t)o->why;
+    }
+    if (o->fits) v->fits[set] |= machine;
+}
+
+/* One machine: all sets, and the best of them. */
+static size_t judge_sets(const struct catalog *c, struct catalog_verdicts *v, size_t row,
+                         unsigned machine, struct judge_out *best)
 {
     const struct catalog_hot *h = &c->hot[row];
     const struct catalog_device *d = &c->device[machine];
     const struct judge_model *m = &c->model[row];
+    size_t at = h->first_set, end = at + h->n_sets;
     struct judge_beside beside;
-    struct judge_out whole, one;
-    bool files = c->set[h->first_set].files_said;
     judge_beside(&beside, m, &d->device, &v->ask);
-    judge_set_with(&whole, m, NULL, &beside, d->caps, &d->device, &v->ask);
-    for (uint32_t i = 0; i < h->n_sets; i++) {
-        size_t set = h->first_set + i;
-        if (files && whole.compatible)
-            judge_set_with(&one, m, &c->judge[set], &beside, d->caps, &d->device, &v->ask);
-        take(v, set, machine, files && whole.compatible ? &one : &whole);
+    judge_set_with(best, m, NULL, &beside, d->caps, &d->device, &v->ask);
+    if (!best->compatible || !c->set[at].files_said) {
+        for (size_t i = at; i < end; i++)
+            take(v, i, (uint64_t)1 << machine, best);
+        return at;
     }
+    for (size_t i = at; i < end; i++) {
+        struct judge_out one;
+        judge_set_with(&one, m, &c->judge[i], &beside, d->caps, &d->device, &v->ask);
+        take(v, i, (uint64_t)1 << machine, &one);
+        if (i != h->first_set && !judge_better(&one, best)) continue;
+        *best = one;
+        at = i;
+    }
+    return at;
+}
+
+static void judge_row(const struct catalog *c, struct catalog_verdicts *v, size_t row)
+{
+    struct judge_out best = {0}, one;
+    uint64_t runs = 0, fits = 0;
+    for (unsigned machine = 0; machine < c->n_devices; machine++) {
+        size_t set = judge_sets(c, v, row, machine, &one);
+        runs |= (uint64_t)one.compatible << machine;
+        fits |= (uint64_t)one.fits << machine;
+        if (machine && !catalog_beats(&one, &best)) continue;
+        best = one;
+        v->row_set[row] = (uint32_t)set;
+        v->row_machine[row] = (uint8_t)machine;
+    }
+    v->row_runs[row] = runs;
+    v->row_fits[row] = fits;
+    v->row_why[row] = (uint8_t)best.why;
+    v->row_decode[row] = best.decode;
 }
 
 static void judge_all(const struct catalog *c, struct catalog_verdicts *v)
 {
-    size_t n = c->n_sets;
-    memset(v->runs, 0, n * sizeof *v->runs);
-    memset(v->fits, 0, n * sizeof *v->fits);
-    memset(v->decode, 0, n * sizeof *v->decode);
-    memset(v->why, 0, n);
-    memset(v->best, 0, n);
-    for (size_t i = 0; i < n; i++)
+    memset(v->runs, 0, c->n_sets * sizeof *v->runs);
+    memset(v->fits, 0, c->n_sets * sizeof *v->fits);
+    memset(v->why, 0, c->n_sets);
+    for (size_t i = 0; i < c->n_sets; i++)
         v->weights[i] = c->judge[i].bytes;
     for (size_t row = 0; row < c->n; row++)
-        for (unsigned machine = 0; machine < c->n_devices; machine++)
-            judge_row(c, v, row, machine);
+        judge_row(c, v, row);
 }
+
+/* ---- configurations ---- */
 
 static bool same_ask(const struct verdict_ask *a, const struct verdict_ask *b)
 {
@@ -114,7 +164,7 @@ enum err catalog_verdicts_for(struct catalog *c, const struct verdict_ask *ask,
     if (!v) v = oldest;
     if (v->revision != c->revision || !same_ask(&v->ask, ask)) {
         v->revision = 0;
-        if (!room(v, c->n_sets))
+        if (!room(v, c->n, c->n_sets))
             return ERR_FAIL(e, NOMEM, "no memory for verdicts on %zu sets", c->n_sets);
         v->ask = *ask;
         judge_all(c, v);
