@@ -141,7 +141,7 @@ static enum err again(struct download *d, uint64_t asked, struct err_info *e)
     p.done = d->job->bytes - download_todo_bytes(&d->part.todo);
     snprintf(note, sizeof note, "%.400s; trying again in %.1f s", d->why.text,
              (double)pause / 1000);
-    if (d->failures > 1 || asked) d->c->progress(&p, d->c->owner);
+    if (d->failures > 1 || asked) download_show(d->c, &p);
     return ERR_OK;
 }
 
@@ -241,7 +241,7 @@ static void report(struct download *d, bool now)
     p.rate = d->rate;
     d->rate_got = d->got;
     d->reported_ns = t;
-    d->c->progress(&p, d->c->owner);
+    download_show(d->c, &p);
 }
 
 static enum err turn(struct download *d, struct err_info *e)
@@ -250,7 +250,7 @@ static enum err turn(struct download *d, struct err_info *e)
     uint64_t upto;
     enum err code;
 
-    if (d->c->stop(d->c->owner))
+    if (download_stopped(d->c))
         return ERR_FAIL(e, CANCELLED,
                         "interrupted; what came of %s is kept: the same command goes on from here",
                         name_of(d->job));
@@ -354,16 +354,16 @@ static int on_tick(void *owner, curl_off_t a, curl_off_t b, curl_off_t x, curl_o
     struct small *s = owner;
 
     (void)a, (void)b, (void)x, (void)y;
-    return s->c->stop(s->c->owner);
+    return download_stopped(s->c);
 }
 
 static enum err wait_ms(const struct download_conf *c, uint64_t ms, struct err_info *e)
 {
     uint64_t end = os_now_ns() + ms * 1000000u;
 
-    while (os_now_ns() < end && !c->stop(c->owner))
+    while (os_now_ns() < end && !download_stopped(c))
         usleep(POLL_MS * 1000);
-    return c->stop(c->owner) ? ERR_FAIL(e, CANCELLED, "interrupted") : ERR_OK;
+    return download_stopped(c) ? ERR_FAIL(e, CANCELLED, "interrupted") : ERR_OK;
 }
 
 static enum err get_once(struct download_request *r, struct small *s, const char *what,

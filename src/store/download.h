@@ -36,8 +36,9 @@ struct download_conf {
     uint32_t n_streams;        /* 1 to LIMIT_PULL_STREAMS */
     uint32_t retries;          /* failures one after the other, without a byte between them */
     uint32_t stall_ms;         /* a transfer without a byte for so long is begun anew */
-    bool (*stop)(void *owner); /* asked often; true: ERR_CANCELLED, to be continued */
-    void (*progress)(const struct download_progress *p, void *owner); /* some ten times a second */
+    bool (*stop)(void *owner); /* asked often; true: ERR_CANCELLED, to be continued; or NULL */
+    void (*progress)(const struct download_progress *p,
+                     void *owner); /* some ten times a second; or NULL */
     void *owner;
 };
 

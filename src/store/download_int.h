@@ -7,6 +7,18 @@
 #include "store/download.h"
 #include "store/store.h"
 
+/* ---- whoever waits ---- */
+
+static inline bool download_stopped(const struct download_conf *c)
+{
+    return c->stop && c->stop(c->owner);
+}
+
+static inline void download_show(const struct download_conf *c, const struct download_progress *p)
+{
+    if (c->progress) c->progress(p, c->owner);
+}
+
 /* ---- download_todo: what is missing ---- */
 
 #define DOWNLOAD_RANGES 64 /* more than streams that can break off, and the tail */

@@ -96,12 +96,12 @@ enum err download_part_check(const struct download_conf *c, const struct downloa
     while (h && !code && p.done < job->bytes) {
         uint64_t upto = job->bytes - p.done < MIB(16) ? job->bytes : p.done + MIB(16);
 
-        if (c->stop(c->owner)) {
+        if (download_stopped(c)) {
             code = ERR_FAIL(e, CANCELLED, "interrupted while %s was checked", job->path);
             break;
         }
         code = hash_some(h, fd, &p.done, upto, job->path, e);
-        c->progress(&p, c->owner);
+        download_show(c, &p);
     }
     if (h && !code) *same = hash_is(h, job->digest);
     hash_free(h);
