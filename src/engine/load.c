@@ -248,11 +248,9 @@ static struct need needs(const struct load *l, const struct engine_conf *c, load
     n.kv = memory_kv(&l->plan, &sizes, n.n_blocks);
     n.compute = (dev > n.kv ? dev - n.kv : 0) + extra(c, n.n_blocks, l->plan.width[l->plan.out]);
     /* Copies are in memory already and no longer among what is available. */
-    /* Copies of weights are in memory already. */
     uint64_t mapped =
         l->weight_bytes > l->gguf.copied_bytes ? l->weight_bytes - l->gguf.copied_bytes : 0;
     n.total = mapped + n.kv + n.compute;
-    n.total -= l->gguf.copied_bytes < l->weight_bytes ? l->gguf.copied_bytes : l->weight_bytes;
     return n;
 }
 
