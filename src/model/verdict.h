@@ -94,9 +94,17 @@ size_t verdict_filter_compatible_models(struct arena *a, const struct hub_model 
  *   call     "is_model_compatible" or "check_model_worker_compatibility" (a verdict; the first
  *            whatever the device), "filter_compatible_models" (the ids that are)
  *   worker   capabilities; model or models: replies of the Hub
- *   device   {name, memory, bandwidth, compute, threads}, context, slots, kv_type, set: optional
+ *   device   see verdict_device_read(); context, slots, kv_type, set: optional
  * ERR_INVALID and ERR_FORMAT name the member. */
 MUST_CHECK enum err verdict_call(struct arena *a, str request, buf *out, struct err_info *e);
+
+/* {name, memory, bandwidth, compute, threads, rates}; each, and the whole, may be absent or null.
+ * ERR_INVALID and ERR_FORMAT name the member. */
+MUST_CHECK enum err verdict_device_read(struct verdict_device *d, struct arena *a,
+                                        const struct json *v, struct err_info *e);
+/* {context, slots, kv_type or kvType}, the same; f16 unless it is said. */
+MUST_CHECK enum err verdict_ask_read(struct verdict_ask *ask, const struct json *v,
+                                     struct err_info *e);
 
 const char *verdict_confidence_name(enum verdict_confidence c);
 /* As one JSON object, always the same members in the same order. */

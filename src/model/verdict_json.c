@@ -1,6 +1,7 @@
 /* verdict_json: the judge behind one function of JSON, for callers that have no structs: see
  * verdict_call(). Names of members are read in both styles, kv_type and kvType; one is written. */
 #include "base/limits.h"
+#include "model/speed.h"
 #include "model/verdict.h"
 
 struct call {
@@ -19,56 +20,89 @@ static const struct json *either(const struct json *v, const char *snake, const 
     return x ? x : json_get(v, camel);
 }
 
-/* A whole number of 0 to most; absent: 0. */
-static enum err get_count(struct call *c, const char *key, uint64_t most, uint64_t *out)
+/* A whole number of 0 to most; absent or null: 0. */
+static enum err get_count(const struct json *v, const char *key, uint64_t most, uint64_t *out,
+                          struct err_info *e)
 {
-    const struct json *x = json_get(c->v, key);
-    int64_t n = json_int(x, x ? -1 : 0);
+    const struct json *x = json_get(v, key);
+    bool none = !x || x->type == JSON_NULL;
+    int64_t n = json_int(x, none ? 0 : -1);
     *out = (uint64_t)n;
     if (n >= 0 && (uint64_t)n <= most) return ERR_OK;
-    return ERR_FAIL(c->e, INVALID, "'%s' is no whole number of 0 to %llu", key,
+    return ERR_FAIL(e, INVALID, "'%s' is no whole number of 0 to %llu", key,
                     (unsigned long long)most);
 }
 
-static enum err get_type(struct call *c)
+/* A number of at least 0; absent or null: 0. */
+static enum err get_rate(const struct json *v, const char *key, double *out, struct err_info *e)
 {
-    str name = json_str(either(c->v, "kv_type", "kvType"), S("f16"));
-    enum dtype t = dtype_from_name(name);
-    if (t == DTYPE_COUNT)
-        return ERR_FAIL(c->e, INVALID, "'kv_type' is '%.*s'; known are " DTYPE_KV_NAMES,
-                        (int)(name.n > 40 ? 40 : name.n), name.p);
-    c->ask.ktype = c->ask.vtype = t;
-    return ERR_OK;
+    const struct json *x = json_get(v, key);
+    bool none = !x || x->type == JSON_NULL;
+    *out = json_num(x, none ? 0 : -1);
+    if (*out >= 0) return ERR_OK;
+    return ERR_FAIL(e, INVALID, "'%s' of a device is no number of at least 0", key);
 }
 
-static void get_device(struct call *c)
+enum err verdict_device_read(struct verdict_device *d, struct arena *a, const struct json *v,
+                             struct err_info *e)
 {
-    const struct json *d = json_get(c->v, "device");
-    int64_t memory = json_int(json_get(d, "memory"), 0);
-    int64_t threads = json_int(json_get(d, "threads"), 0);
-    c->device = (struct verdict_device){
-        .name = json_str(json_get(d, "name"), S("the machine")),
-        .memory = memory > 0 ? (uint64_t)memory : 0,
-        .bandwidth = json_num(json_get(d, "bandwidth"), 0),
-        .compute = json_num(json_get(d, "compute"), 0),
-        .threads = threads > 0 && threads <= LIMIT_THREADS ? (uint32_t)threads : 0};
+    const struct json *name = json_get(v, "name"), *rates = json_get(v, "rates");
+    uint64_t memory, threads;
+    enum err err;
+    *d = (struct verdict_device){.name = S("the machine")};
+    if (!v || v->type == JSON_NULL) return ERR_OK;
+    if (v->type != JSON_OBJ)
+        return ERR_FAIL(e, INVALID, "a device is %s and no object", json_type_name(v->type));
+    if (name && name->type != JSON_NULL && name->type != JSON_STR)
+        return ERR_FAIL(e, INVALID, "'name' of a device is no string");
+    d->name = json_str(name, d->name);
+    if ((err = get_count(v, "memory", INT64_MAX, &memory, e)) ||
+        (err = get_count(v, "threads", LIMIT_THREADS, &threads, e)) ||
+        (err = get_rate(v, "bandwidth", &d->bandwidth, e)) ||
+        (err = get_rate(v, "compute", &d->compute, e)))
+        return err;
+    d->memory = memory;
+    d->threads = (uint32_t)threads;
+    if (!rates || rates->type == JSON_NULL) return ERR_OK;
+    struct speed_rates *r = ARENA_NEW(a, struct speed_rates, 1);
+    if (!r) return ERR_FAIL(e, NOMEM, "no memory for a device");
+    d->rates = r;
+    return speed_rates_parse(r, rates, e);
+}
+
+enum err verdict_ask_read(struct verdict_ask *ask, const struct json *v, struct err_info *e)
+{
+    const struct json *kv = either(v, "kv_type", "kvType");
+    uint64_t ctx, slots;
+    enum err err;
+    *ask = (struct verdict_ask){.ktype = DTYPE_F16, .vtype = DTYPE_F16};
+    if (kv && kv->type != JSON_NULL) {
+        str name = json_str(kv, S(""));
+        ask->ktype = ask->vtype = dtype_from_name(name);
+        if (ask->ktype == DTYPE_COUNT)
+            return ERR_FAIL(e, INVALID, "'kv_type' is '%.*s'; known are " DTYPE_KV_NAMES,
+                            STR(str_sub(name, 0, 40)));
+    }
+    if ((err = get_count(v, "context", UINT32_MAX, &ctx, e)) ||
+        (err = get_count(v, "slots", UINT32_MAX, &slots, e)))
+        return err;
+    ask->n_ctx = (uint32_t)ctx;
+    ask->n_slots = (uint32_t)slots;
+    return ERR_OK;
 }
 
 static enum err read_call(struct call *c)
 {
-    const struct json *worker = json_get(c->v, "worker");
+    const struct json *worker = json_get(c->v, "worker"), *set = json_get(c->v, "set");
     uint64_t n;
     enum err err;
     if (!worker) return ERR_FAIL(c->e, INVALID, "'worker', its capabilities, is missing");
-    if ((err = caps_parse(&c->caps, c->a, worker, NULL, c->e)) || (err = get_type(c)) ||
-        (err = get_count(c, "context", UINT32_MAX, &n)))
+    if ((err = caps_parse(&c->caps, c->a, worker, NULL, c->e)) ||
+        (err = verdict_ask_read(&c->ask, c->v, c->e)) ||
+        (err = get_count(c->v, "set", LIMIT_HUB_FILES, &n, c->e)) ||
+        (err = verdict_device_read(&c->device, c->a, json_get(c->v, "device"), c->e)))
         return err;
-    c->ask.n_ctx = (uint32_t)n;
-    if ((err = get_count(c, "slots", UINT32_MAX, &n))) return err;
-    c->ask.n_slots = (uint32_t)n;
-    if ((err = get_count(c, "set", LIMIT_HUB_FILES, &n))) return err;
-    c->set = json_get(c->v, "set") ? (size_t)n : SIZE_MAX;
-    get_device(c);
+    c->set = set && set->type != JSON_NULL ? (size_t)n : SIZE_MAX;
     return ERR_OK;
 }
 
