@@ -75,21 +75,6 @@ static enum err read_json(struct hf *h, const char *dir, const char *name, const
 
 /* ---- keys from other files ---- */
 
-/* A template, or a list of named ones with the default among them. */
-static str template_of(const struct json *v)
-{
-    str first = {0};
-
-    if (v && v->type == JSON_STR) return v->s;
-    for (size_t i = 0; v && v->type == JSON_ARR && i < v->n; i++) {
-        str text = json_str(json_get(&v->items[i], "template"), S(""));
-
-        if (!first.p) first = text;
-        if (str_eqc(json_str(json_get(&v->items[i], "name"), S("")), "default")) return text;
-    }
-    return first;
-}
-
 static enum err put_template(struct hf *h, const char *dir)
 {
     const struct json *conf;
@@ -99,7 +84,7 @@ static enum err put_template(struct hf *h, const char *dir)
     if (r) return r;
     if (!text.n) {
         if ((r = read_json(h, dir, "tokenizer_config.json", &conf))) return r;
-        text = template_of(json_get(conf, "chat_template"));
+        text = hf_template(json_get(conf, "chat_template"));
     }
     if (text.n) gguf_write_str(&h->w, "tokenizer.chat_template", text);
     return ERR_OK;
@@ -156,30 +141,6 @@ static void put_file_type(struct hf *h)
 
 /* ---- the struct ---- */
 
-/* Turns what was written into the keys of h->g. */
-static enum err take_keys(struct hf *h)
-{
-    struct arena *a = &h->g->arena;
-    struct gguf keys;
-    buf head = {.cap = LIMIT_GGUF_HEADER};
-    enum err r = gguf_write_header(&h->w, &head, h->e);
-    uint8_t *own = r ? NULL : arena_alloc(a, head.n, 32);
-
-    if (!r && !own) r = ERR_FAIL(h->e, NOMEM, "no memory for %zu bytes of keys", head.n);
-    if (!r) {
-        memcpy(own, head.p, head.n);
-        r = gguf_parse(&keys, a, own, head.n, head.n, NULL, h->e);
-    }
-    buf_fini(&head);
-    if (r) return r;
-    h->g->version = keys.version;
-    h->g->alignment = keys.alignment;
-    h->g->kv = keys.kv;
-    h->g->n_kv = keys.n_kv;
-    h->g->kv_names = keys.kv_names;
-    return ERR_OK;
-}
-
 static void begin(struct hf *h, struct gguf *g, struct err_info *e)
 {
     memset(h, 0, sizeof *h);
@@ -213,7 +174,7 @@ static enum err open_all(struct hf *h, const char *dir)
         return r;
     put_name(h, dir);
     put_file_type(h);
-    return take_keys(h);
+    return hf_take_keys(h);
 }
 
 enum err hf_blame(enum err r, const char *dir, const struct err_info *why, struct err_info *e)
@@ -276,6 +237,6 @@ enum err hf_parse_config(struct gguf *g, str config, struct err_info *e)
         if (config.n) memcpy(text, config.p, config.n);
         r = hf_config(&h, text, config.n);
     }
-    if (!r) r = take_keys(&h);
+    if (!r) r = hf_take_keys(&h);
     return end(&h, r);
 }

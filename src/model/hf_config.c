@@ -14,6 +14,7 @@
 
 #include "base/limits.h"
 #include "model/hf_int.h"
+#include "model/hf_meta.h"
 
 /* ---- reading ---- */
 
@@ -308,13 +309,10 @@ static enum err find_arch(struct hf *h)
 /* Weights packed by a method whose layout is not read here are refused before their names are. */
 static enum err check_quantisation(struct hf *h)
 {
-    static const char *const known[] = {"fp8", "mxfp4", "compressed-tensors", "fbgemm_fp8", NULL};
     const struct json *q = hf_get(h, "quantization_config|compression_config");
     str method = json_str(json_get(q, "quant_method"), S(""));
 
-    if (!q) return ERR_OK;
-    for (size_t i = 0; known[i]; i++)
-        if (str_eqc(method, known[i])) return ERR_OK;
+    if (!q || hf_meta_reads(method)) return ERR_OK;
     return ERR_FAIL(h->e, UNSUPPORTED,
                     "the weights are quantised by '%.*s', which is not read; take the repository "
                     "with the plain weights, or a GGUF file",

@@ -98,6 +98,12 @@ MUST_CHECK enum err hf_copy_f32(struct hf *h, const char *suffix, const char *na
 /* Finds the row of the architecture, reads the numbers, writes all keys into h->w. */
 MUST_CHECK enum err hf_config(struct hf *h, char *text, size_t n);
 
+/* ---- hf_meta: what needs no weights ---- */
+/* Turns what was written into h->w into the keys of h->g. */
+MUST_CHECK enum err hf_take_keys(struct hf *h);
+/* A template, or of a list of named ones the default. */
+str hf_template(const struct json *v);
+
 /* ---- hf_rope: scalings ---- */
 MUST_CHECK enum err hf_rope_keys(struct hf *h);
 MUST_CHECK enum err hf_rope_tensors(struct hf *h); /* factors, where the scaling has some */
