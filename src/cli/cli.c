@@ -9,13 +9,15 @@
 
 #include "base/limits.h"
 #include "base/os.h"
+#include "cli/table.h"
 #include "store/config.h"
 
 /* Grouped: the overview prints them in this order. */
 static const struct cli_cmd *const commands[] = {
-    &cmd_run,     &cmd_chat,  &cmd_serve,   &cmd_ps,       &cmd_stop,    &cmd_pull,       &cmd_ls,
-    &cmd_show,    &cmd_fit,   &cmd_explain, &cmd_tokenize, &cmd_convert, &cmd_quantize,   &cmd_eval,
-    &cmd_imatrix, &cmd_bench, &cmd_queen,   &cmd_hive,     &cmd_version, &cmd_completion, NULL,
+    &cmd_run,     &cmd_chat,     &cmd_serve,      &cmd_ps,      &cmd_stop,    &cmd_pull,
+    &cmd_open,    &cmd_ls,       &cmd_show,       &cmd_fit,     &cmd_explain, &cmd_tokenize,
+    &cmd_convert, &cmd_quantize, &cmd_eval,       &cmd_imatrix, &cmd_bench,   &cmd_queen,
+    &cmd_hive,    &cmd_version,  &cmd_completion, NULL,
 };
 
 const struct cli_cmd *const *cli_commands(void)
@@ -105,6 +107,18 @@ static enum err unknown(const char *name, struct err_info *e)
     return ERR_FAIL(e, INVALID, "no command '%s'; `rbee --help` lists all", name);
 }
 
+static void complain(const char *text)
+{
+    struct table_look l;
+    buf out = {.cap = KIB(8)};
+
+    table_look_of(&l, 2);
+    buf_c(&out, "rbee: ");
+    table_text(&l, 6, 2, str_c(text), &out);
+    fputs(out.p, stderr);
+    buf_fini(&out);
+}
+
 int cli_main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "--help";
@@ -132,6 +146,6 @@ int cli_main(int argc, char **argv)
     errno = 0;
     if ((fflush(stdout) || ferror(stdout)) && !code)
         code = err_errno(&e, errno ? errno : EIO, "write", "standard output");
-    if (code && e.text[0]) fprintf(stderr, "rbee: %s\n", e.text);
+    if (code && e.text[0]) complain(e.text);
     return err_exit(code);
 }

@@ -216,32 +216,17 @@ static void say_choice(struct pull *p)
     fflush(stdout);
 }
 
-/* In some configuration; what was asked for must hold. */
-static bool runs(const struct pull *p, const struct verdict *v)
-{
-    bool asked = p->o.context || p->o.slots;
-
-    return v->compatible && (v->fits || (v->fit_slots && !asked));
-}
-
-/* Judged for the memory that is available now, as a worker will; where that is too little, for all
- * that the machine has, since other programs end. */
 static enum err choose(struct pull *p, struct err_info *e)
 {
-    struct verdict_device now = p->on ? p->on->device : (struct verdict_device){0}, all = now;
-    struct precheck_for f = {p->on ? &p->on->caps : NULL, &now, &p->ask};
     enum err code = precheck_open(&p->check, &p->a, &p->conf, &p->name, e);
 
-    if (code || (code = precheck_pick(&p->check, p->name.want, p->on ? &f : NULL, e))) return code;
-    if (p->on) precheck_judge(&p->check, &f, &p->verdict);
-    if (p->on && p->verdict.compatible && !runs(p, &p->verdict)) {
-        all.memory = p->on->memory_total > now.memory ? p->on->memory_total : now.memory;
-        f.device = &all;
-        if ((code = precheck_pick(&p->check, p->name.want, &f, e))) return code;
-        precheck_judge(&p->check, &f, &p->verdict);
-    }
-    say_choice(p);
-    return ERR_OK;
+    if (code) return code;
+    if (p->on)
+        code = precheck_choose(&p->check, p->name.want, p->on, &p->ask, &p->verdict, e);
+    else
+        code = precheck_pick(&p->check, p->name.want, NULL, e);
+    if (!code) say_choice(p);
+    return code;
 }
 
 static void say_verdict(const struct pull *p)
@@ -275,7 +260,7 @@ static enum err judge(struct pull *p, struct err_info *e)
     enum err code = r->refused ? r->refused : v->compatible ? ERR_NOMEM : ERR_UNSUPPORTED;
 
     if (!p->on) return ERR_OK;
-    if (runs(p, v)) {
+    if (precheck_runs(v, &p->ask)) {
         say_verdict(p);
     } else if (!p->o.force) {
         return err_fail(e, code, __FILE__, __LINE__,

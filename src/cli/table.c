@@ -21,6 +21,8 @@
 #define WIDTH_MAX 160 /* beyond it a line is hard to follow with the eye */
 #define GAP       2   /* columns between columns */
 
+#define FACT_INDENT 14
+
 /* ---- where it goes ---- */
 
 static bool locale_is_utf8(void)
@@ -159,6 +161,27 @@ void table_text(const struct table_look *l, int first, int indent, str text, buf
         begun = true;
     }
     buf_ch(out, '\n');
+}
+
+void table_fact(const struct table_look *l, const char *label, enum table_tone tone, str text,
+                buf *out)
+{
+    buf b = {.cap = 1 << 16};
+    str rest, line;
+
+    if (!text.n) return;
+    table_text(l, FACT_INDENT, FACT_INDENT, text, &b);
+    buf_c(out, "  ");
+    table_tone(l, TABLE_DIM, str_c(label), out);
+    buf_printf(out, "%*s", FACT_INDENT - 2 - (int)strlen(label), "");
+    rest = buf_view(&b);
+    for (bool first = true; rest.n; first = false) {
+        line = str_cut(rest, '\n', &rest);
+        if (!first) buf_printf(out, "%*s", FACT_INDENT, "");
+        table_tone(l, tone, str_trim(line), out);
+        buf_ch(out, '\n');
+    }
+    buf_fini(&b);
 }
 
 /* ---- rows ---- */

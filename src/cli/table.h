@@ -61,6 +61,9 @@ void table_write(const struct table *t, const struct table_look *l, int indent, 
 /* A paragraph, broken at spaces; `first` columns of its first line are written already, further
  * lines begin after `indent` spaces. Ends with a newline. */
 void table_text(const struct table_look *l, int first, int indent, str text, buf *out);
+/* "  label       text", the text broken where it is too long; nothing when there is none. */
+void table_fact(const struct table_look *l, const char *label, enum table_tone tone, str text,
+                buf *out);
 /* One word in a tone. */
 void table_tone(const struct table_look *l, enum table_tone tone, str text, buf *out);
 /* `text` as it may be shown, in the arena or as it is. */

@@ -156,6 +156,30 @@ void precheck_judge(const struct precheck *p, const struct precheck_for *f, stru
     warn_gated(p, v);
 }
 
+bool precheck_runs(const struct verdict *v, const struct verdict_ask *ask)
+{
+    bool asked = ask->n_ctx || ask->n_slots;
+
+    return v->compatible && (v->fits || (v->fit_slots && !asked));
+}
+
+enum err precheck_choose(struct precheck *p, str want, const struct machine_device *on,
+                         const struct verdict_ask *ask, struct verdict *v, struct err_info *e)
+{
+    struct verdict_device now = on->device, all = on->device;
+    struct precheck_for f = {&on->caps, &now, ask};
+    enum err code = precheck_pick(p, want, &f, e);
+
+    if (code) return code;
+    precheck_judge(p, &f, v);
+    if (!v->compatible || precheck_runs(v, ask)) return ERR_OK;
+    if (on->memory_total > now.memory) all.memory = on->memory_total;
+    f.device = &all;
+    if ((code = precheck_pick(p, want, &f, e))) return code;
+    precheck_judge(p, &f, v);
+    return ERR_OK;
+}
+
 bool precheck_is_picked(const struct precheck *p, size_t set)
 {
     const struct hub_set *s = &p->hub.sets[set];

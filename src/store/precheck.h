@@ -11,7 +11,7 @@
 #ifndef STORE_PRECHECK_H
 #define STORE_PRECHECK_H
 
-#include "model/verdict.h"
+#include "store/machine.h"
 #include "store/remote.h"
 
 /* Whom it is judged for. */
@@ -43,6 +43,14 @@ MUST_CHECK enum err precheck_pick(struct precheck *p, str want, const struct pre
                                   struct err_info *e);
 /* The verdict on what was picked. */
 void precheck_judge(const struct precheck *p, const struct precheck_for *f, struct verdict *v);
+
+/* Both, for a device: for the memory that is available now, as a worker will ask; where nothing
+ * runs in that, for all that the machine has, since other programs end. */
+MUST_CHECK enum err precheck_choose(struct precheck *p, str want, const struct machine_device *on,
+                                    const struct verdict_ask *ask, struct verdict *v,
+                                    struct err_info *e);
+/* It runs, if need be with less than a worker takes by itself; what was asked for must hold. */
+bool precheck_runs(const struct verdict *v, const struct verdict_ask *ask);
 
 /* What can be judged one by one: sets of p->hub that are weights. Was this one picked? */
 bool precheck_is_picked(const struct precheck *p, size_t set);
