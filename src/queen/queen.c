@@ -13,6 +13,7 @@
 #include "base/os.h"
 #include "model/dtype.h"
 #include "net/http.h"
+#include "queen/catalog_api.h"
 #include "queen/gateway.h"
 #include "queen/hives.h"
 #include "queen/workers_api.h"
@@ -42,6 +43,7 @@ struct queen {
     struct upstream *up;
     struct gateway *gateway;
     struct hives *hives;
+    struct catalog_api *catalog;
     char exe[STORE_PATH_MAX], socket[STORE_PATH_MAX];
     char arg_text[ROW_ARGS][STORE_PATH_MAX];
     const char *hive_args[ROW_ARGS];
@@ -320,6 +322,21 @@ static void h_matrix(struct http_req *r, void *owner)
     workers_api_matrix(((struct queen *)owner)->hives, r);
 }
 
+static void h_catalog(struct http_req *r, void *owner)
+{
+    catalog_api_models(((struct queen *)owner)->catalog, r);
+}
+
+static void h_catalog_model(struct http_req *r, void *owner)
+{
+    catalog_api_model(((struct queen *)owner)->catalog, r);
+}
+
+static void h_facets(struct http_req *r, void *owner)
+{
+    catalog_api_facets(((struct queen *)owner)->catalog, r);
+}
+
 /* ---- health, metrics ---- */
 
 static void h_health(struct http_req *r, void *owner)
@@ -413,6 +430,9 @@ static const struct http_route routes[] = {
     {"GET", "/workers", 0, false, h_kinds},
     {"GET", "/workers/{id}", 0, false, h_kind},
     {"GET", "/compatibility", 0, false, h_matrix},
+    {"GET", "/v1/catalog/models", 0, false, h_catalog},
+    {"GET", "/v1/catalog/models/{*}", 0, false, h_catalog_model},
+    {"GET", "/v1/catalog/facets", 0, false, h_facets},
     {"POST", "/v1/shutdown", KIB(1), false, h_shutdown},
     {0},
 };
@@ -434,6 +454,7 @@ static void on_http_closed(void *owner)
     struct queen *q = owner;
 
     q->http = NULL;
+    catalog_api_stop(q->catalog);
     if (q->up)
         upstream_close(q->up, on_up_closed, q);
     else
@@ -460,11 +481,13 @@ static void on_signal(uv_signal_t *sig, int signum)
 static void on_tick(uv_timer_t *t)
 {
     struct queen *q = t->data;
-    uint64_t idle = os_now_ns() - gateway_last_ns(q->gateway);
+    uint64_t last = gateway_last_ns(q->gateway), asked = catalog_api_last_ns(q->catalog), idle;
 
     gateway_tick(q->gateway);
     hives_tick(q->hives);
+    catalog_api_tick(q->catalog);
     if (q->o.idle_exit < 0 || upstream_workers(q->up) || gateway_counts(q->gateway).active) return;
+    idle = os_now_ns() - (asked > last ? asked : last);
     if (idle > (uint64_t)q->o.idle_exit * 1000000u) stop(q, 0);
 }
 
@@ -515,6 +538,10 @@ static enum err start(struct queen *q, struct err_info *e)
                                .hive_args = q->hive_args,
                                .changed = on_upstream_changed,
                                .owner = q};
+    enum dtype kv = dtype_from_name(str_c(q->o.kv_type));
+    struct catalog_api_conf cc = {.loop = &q->loop,
+                                  .store = &q->store,
+                                  .ask = {(uint32_t)q->o.ctx, (uint32_t)q->o.slots, kv, kv}};
     char dir[STORE_PATH_MAX - 64];
     enum err code;
 
@@ -530,7 +557,9 @@ static enum err start(struct queen *q, struct err_info *e)
     hive_args(q);
     if ((code = upstream_new(&q->up, &uc, e))) return code;
     if ((code = gateway_new(&q->gateway, &q->loop, q->up, e))) return code;
-    return hives_new(&q->hives, q->up, e);
+    if ((code = hives_new(&q->hives, q->up, e))) return code;
+    cc.hives = q->hives;
+    return catalog_api_new(&q->catalog, &cc, e);
 }
 
 static void init_handles(struct queen *q)
@@ -569,6 +598,7 @@ static enum err run(struct queen *q, struct err_info *e)
     }
     uv_run(&q->loop, UV_RUN_DEFAULT);
     gateway_free(q->gateway);
+    catalog_api_free(q->catalog);
     hives_free(q->hives);
     uv_loop_close(&q->loop);
     return code;
