@@ -76,6 +76,8 @@ enum {
     SYNC_GET,
     SYNC_PUT,
     SWEEP,
+    KEEP,
+    FORGET,
     ORPHANS,
     COUNTS,
     SCOPES,
@@ -116,6 +118,8 @@ static const char *const sql[STATEMENTS] = {
                  "excluded.least, started = excluded.started, whole = excluded.whole, updated = "
                  "excluded.updated, mark = excluded.mark, mark_next = excluded.mark_next",
     [SWEEP] = "DELETE FROM member WHERE scope = $1 AND pass <> $2",
+    [KEEP] = "DELETE FROM member WHERE scope <> $1 OR pass <> $2",
+    [FORGET] = "DELETE FROM sync",
     [ORPHANS] = "SELECT id FROM model WHERE removed = 0 AND NOT EXISTS (SELECT 1 FROM member WHERE "
                 "member.key = model.key) LIMIT 1000",
     [COUNTS] = "SELECT COUNT(*), SUM(detailed), (SELECT COUNT(*) FROM shape) FROM model WHERE "
@@ -375,6 +379,8 @@ static enum err put_entry(struct modeldb *m, const struct modeldb_put *p,
 
     if ((err = key_of(&k, x->id, e)) || (err = old_row(m, &k, &old, &text, &there, e))) return err;
     *change = there ? MODELDB_CHANGED : MODELDB_ADDED;
+    if (!there && p->only_there) *change = MODELDB_SKIPPED;
+    if (*change == MODELDB_SKIPPED) return ERR_OK;
     if (there && p->only_newer && x->modified < old.modified) *change = MODELDB_OLDER;
     if (*change == MODELDB_OLDER) return hold(m, &k, p, there, e);
     same = there && old.v && modeldb_entry_same_commit(x, &old);
@@ -686,6 +692,29 @@ enum err modeldb_sync_sweep(struct modeldb *m, str scope, uint64_t pass, uint64_
     *removed = 0;
     if ((err = enter(m, &own, e))) return err;
     return leave(m, own, sweep(m, scope, pass, removed, e), e);
+}
+
+static enum err keep_only(struct modeldb *m, const char *scope, uint64_t pass, uint64_t *removed,
+                          struct err_info *e)
+{
+    struct db_stmt *s = m->s[KEEP];
+    enum err err;
+
+    db_bind_text(s, 1, str_c(scope));
+    db_bind_int(s, 2, (int64_t)pass);
+    if ((err = db_run(s, e)) || (err = db_run(m->s[FORGET], e))) return err;
+    return hide_orphans(m, removed, e);
+}
+
+enum err modeldb_keep_only(struct modeldb *m, const char *scope, uint64_t pass, uint64_t *removed,
+                           struct err_info *e)
+{
+    bool own;
+    enum err err;
+
+    *removed = 0;
+    if ((err = enter(m, &own, e))) return err;
+    return leave(m, own, keep_only(m, scope, pass, removed, e), e);
 }
 
 /* ---- inspect ---- */

@@ -40,7 +40,13 @@ void modeldb_rollback(struct modeldb *db);
 
 /* ---- change ---- */
 
-enum modeldb_change { MODELDB_SAME, MODELDB_ADDED, MODELDB_CHANGED, MODELDB_OLDER };
+enum modeldb_change {
+    MODELDB_SAME,
+    MODELDB_ADDED,
+    MODELDB_CHANGED,
+    MODELDB_OLDER,  /* only_newer: it was not put */
+    MODELDB_SKIPPED /* only_there: the same */
+};
 
 #define MODELDB_ASKED "asked" /* the scope of modeldb_put() */
 
@@ -50,7 +56,8 @@ struct modeldb_put {
     const struct json *v; /* the same, parsed already; or NULL */
     const char *scope;
     uint64_t pass;   /* of the scope; see modeldb_sync */
-    bool only_newer; /* leave a row alone that changed later on the hub: MODELDB_OLDER */
+    bool only_newer; /* leave a row alone that changed later on the hub */
+    bool only_there; /* make no new row */
 };
 
 /* ERR_FORMAT: no entry that hub_parse() takes, or of another repository. */
@@ -125,6 +132,10 @@ MUST_CHECK enum err modeldb_sync_put(struct modeldb *db, const struct modeldb_sy
  * else holds, which are gone. */
 MUST_CHECK enum err modeldb_sync_sweep(struct modeldb *db, str scope, uint64_t pass,
                                        uint64_t *removed, struct err_info *e);
+
+/* Nothing stays but what this pass of the scope put in; no list is synchronised any more. */
+MUST_CHECK enum err modeldb_keep_only(struct modeldb *db, const char *scope, uint64_t pass,
+                                      uint64_t *removed, struct err_info *e);
 
 /* ---- inspect ---- */
 
