@@ -148,7 +148,10 @@ static void types(const struct hf *h, enum dtype *plain, enum dtype *experts)
     str method = json_str(json_get(q, "quant_method"), S(""));
 
     *plain = *experts = plain_type(h);
-    if (str_eqc(method, "mxfp4")) *experts = DTYPE_MXFP4;
+    if (str_eqc(method, "mxfp4"))
+        *experts = DTYPE_MXFP4;
+    else if (method.n) /* scaled 8-bit floats, multiplied out */
+        *plain = *experts = DTYPE_F32;
 }
 
 /* ---- matrices ---- */

@@ -11,7 +11,8 @@
 
 #include "base/limits.h"
 #include "model/family.h"
-#include "model/hf.h"
+#include "model/hf_class.h"
+#include "model/hf_meta.h"
 
 struct reader {
     struct hub_model *m;
@@ -178,7 +179,7 @@ const struct family *hub_family(str word)
 static void take_arch(struct hub_model *m, str word)
 {
     const char *gguf = hf_arch_of(word);
-    if (!word.n || m->family) return;
+    if (!word.n || m->family || m->arch_of_file) return;
     const struct family *f = gguf ? family_find(str_c(gguf)) : hub_family(word);
     if (gguf) m->hf_loads = true;
     if (f) m->family = f;
@@ -309,7 +310,10 @@ static enum err gguf_part(struct reader *r)
     if ((err = get_u64(r, g, "total", &total)) || (err = get_str(r, g, "architecture", &arch)) ||
         (err = get_u64(r, g, "context_length", &context)) || (err = take_template(r, g)))
         return err;
-    take_arch(r->m, arch);
+    /* The word of the file itself, which the loader looks up as it stands. */
+    r->m->arch = arch;
+    r->m->family = family_find(arch);
+    r->m->arch_of_file = arch.n != 0;
     r->m->formats |= 1u << FILENAME_GGUF;
     if (context <= LIMIT_MODEL_CONTEXT) r->m->context = (uint32_t)context;
     if (total) {
@@ -410,9 +414,12 @@ static enum err one_file(struct reader *r, const struct json *x, struct hub_file
     const struct json *lfs;
     enum err err;
     *f = (struct hub_file){.set = UINT32_MAX};
-    if (x->type != JSON_OBJ) return wrong(r, "siblings", x, "an object");
-    if ((err = get_str(r, x, "rfilename", &f->path)) || (err = get_u64(r, x, "size", &f->bytes)) ||
-        (err = get_of(r, x, "lfs", JSON_OBJ, &lfs)))
+    if (x->type == JSON_STR)
+        f->path = capped(x->s, LIMIT_HUB_STR);
+    else if (x->type != JSON_OBJ)
+        return wrong(r, "siblings", x, "an object");
+    if ((err = get_str(r, x, "path", &f->path)) || (err = get_str(r, x, "rfilename", &f->path)) ||
+        (err = get_u64(r, x, "size", &f->bytes)) || (err = get_of(r, x, "lfs", JSON_OBJ, &lfs)))
         return err;
     if (lfs && ((err = get_u64(r, lfs, "size", &f->bytes)) ||
                 (err = get_str(r, lfs, "sha256", &f->sha256))))
@@ -470,6 +477,67 @@ static enum err files(struct reader *r)
 static bool is_own(enum filename_format f)
 {
     return f >= FILENAME_MLX && f <= FILENAME_BNB;
+}
+
+static bool is_float(str type)
+{
+    static const char *const names[] = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_eqc(type, names[i])) return true;
+    return false;
+}
+
+/* More than a quarter of the numbers are integers that stand for packed weights. */
+static bool is_packed(const struct hub_model *m)
+{
+    uint64_t all = 0, packed = 0;
+    for (size_t i = 0; i < m->n_dtypes; i++) {
+        uint64_t n = m->dtypes[i].params < UINT64_MAX >> 16 ? m->dtypes[i].params : 0;
+        all += n;
+        if (!is_float(m->dtypes[i].name)) packed += n;
+    }
+    return packed > all / 4;
+}
+
+/* Integers or types of other programs in the name of a repository or file: "W4A16", "4bit". */
+static bool names_packing(const struct filename *f)
+{
+    return f->quant && f->dtype == DTYPE_COUNT;
+}
+
+/* Of SafeTensors only: what the loader does not read, by the method, else the types, else names. */
+static void foreign(struct hub_model *m, const struct filename *id)
+{
+    bool named = names_packing(id);
+    for (size_t i = 0; i < m->n_sets && !named; i++)
+        named = m->sets[i].format == FILENAME_SAFETENSORS && m->sets[i].quant &&
+                m->sets[i].dtype == DTYPE_COUNT;
+    if (m->quant_method.n && !hf_meta_reads(m->quant_method))
+        m->foreign_quant = true;
+    else if (m->n_dtypes)
+        m->foreign_quant = is_packed(m) && !str_eqc(m->quant_method, "mxfp4");
+    else
+        m->foreign_quant = named;
+}
+
+/* Scaled 8-bit floats become F32 while they are read (hf_fix.c), mostly. */
+static void loaded(struct hub_model *m)
+{
+    static const char *const methods[] = {"fp8", "fbgemm_fp8", "compressed-tensors"};
+    struct hub_set *sets = (struct hub_set *)m->sets;
+    uint64_t f8 = 0;
+    for (size_t i = 0; i < m->n_dtypes; i++)
+        if (str_starts(m->dtypes[i].name, S("F8_"))) f8 += m->dtypes[i].params;
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        if (str_eqc(m->quant_method, methods[i])) m->scaled = !m->n_dtypes || f8;
+    for (size_t i = 0; i < m->n_sets; i++) {
+        struct hub_set *s = &sets[i];
+        uint64_t more = m->n_dtypes ? f8 : s->bytes;
+        s->loaded = s->bytes;
+        if (!s->bytes || !m->scaled || s->format != FILENAME_SAFETENSORS) continue;
+        if (more > (UINT64_MAX - s->bytes) / 3) more = (UINT64_MAX - s->bytes) / 3;
+        s->loaded += 3 * more;
+    }
 }
 
 /* GPTQ and its like live in SafeTensors: only tags, config or the repository's name tell. */
@@ -552,6 +620,8 @@ enum err hub_parse(struct hub_model *m, struct arena *a, const struct json *v, s
         return err;
     filename_parse(&id, m->id);
     own_format(m, v, &id);
+    foreign(m, &id);
+    loaded(m);
     if (m->params_from == HUB_NOT_SAID && id.params) {
         m->params = id.params;
         m->params_from = HUB_BY_NAME;

@@ -49,7 +49,8 @@ struct hub_set {
     uint32_t centibits;      /* per weight, typical; 0: unknown */
     uint32_t first;          /* a file of it, of the lowest index */
     uint32_t n_files, n_expected;
-    uint64_t bytes; /* of all files; 0 when one of them has no size */
+    uint64_t bytes;  /* of all files; 0 when one of them has no size */
+    uint64_t loaded; /* that its weights take in memory; 0: not known */
 };
 
 struct hub_dtype {
@@ -65,6 +66,7 @@ struct hub_model {
     bool gated, is_private, disabled;
     str task, library, licence, base_model;
     str arch; /* GGUF architecture, class or model type, as the reply says; empty: it does not */
+    bool arch_of_file;           /* by a GGUF file itself */
     const struct family *family; /* that this is; NULL: none that we know */
     bool hf_loads;               /* a class that SafeTensors are read as */
     unsigned formats;            /* bits 1 << enum filename_format */
@@ -75,8 +77,10 @@ struct hub_model {
     size_t n_dtypes;
     uint32_t context; /* 0: not said */
     str chat_template;
-    str quant_method; /* of config.json; empty: none said */
-    unsigned can;     /* enum hub_can */
+    str quant_method;   /* of config.json; empty: none said */
+    bool foreign_quant; /* SafeTensors packed in a way that is not read */
+    bool scaled;        /* SafeTensors of scaled 8-bit floats, which are multiplied out */
+    unsigned can;       /* enum hub_can */
     const str *languages;
     size_t n_languages;
     const struct hub_file *files;

@@ -27,6 +27,8 @@ void judge_model_from(struct judge_model *j, const struct hub_model *m)
                               .arch_said = m->arch.n != 0,
                               .hf_loads = m->hf_loads,
                               .disabled = m->disabled,
+                              .foreign_quant = m->foreign_quant,
+                              .scaled = m->scaled,
                               .gated = m->gated,
                               .vision = (m->can & HUB_VISION) != 0,
                               .files_said = m->files_said,
@@ -52,7 +54,7 @@ void judge_set_from(struct judge_set *j, const struct hub_set *s)
         .foreign_quant = s->dtype == DTYPE_COUNT && s->quant && strchr(s->quant, '_'),
         .whole = s->n_files == s->n_expected,
         .centibits = (uint16_t)(s->centibits < UINT16_MAX ? s->centibits : UINT16_MAX),
-        .bytes = s->bytes};
+        .bytes = s->loaded};
 }
 
 /* ---- the rule ---- */
@@ -85,7 +87,7 @@ static enum judge_why weights_run(const struct judge_model *m, const struct judg
     if (m->family < 0) return m->arch_said ? JUDGE_FAMILY : JUDGE_NO_ARCH;
     if (!caps_row(c, (size_t)m->family)) return JUDGE_FAMILY;
     if (f == FILENAME_SAFETENSORS && !m->hf_loads) return JUDGE_HF_CLASS;
-    if (m->foreign_quant && f != FILENAME_GGUF) return JUDGE_FOREIGN_QUANT;
+    if (m->foreign_quant && f == FILENAME_SAFETENSORS) return JUDGE_FOREIGN_QUANT;
     if (!s) return JUDGE_RUNS;
     if (s->foreign_quant) return JUDGE_FOREIGN_QUANT;
     if (s->dtype < DTYPE_COUNT && !c->dtype[s->dtype]) return JUDGE_DTYPE;
@@ -114,7 +116,10 @@ static uint64_t weights_of(const struct judge_model *m, const struct judge_set *
                            enum filename_format f)
 {
     if (s && s->bytes) return s->bytes;
-    uint32_t bits = s && s->centibits ? s->centibits : f == FILENAME_SAFETENSORS ? 1600 : 0;
+    uint32_t bits = s && s->centibits           ? s->centibits
+                    : f != FILENAME_SAFETENSORS ? 0
+                    : m->scaled                 ? 3200
+                                                : 1600;
     return bits && m->params < UINT64_MAX / 4000 ? m->params * bits / 800 : 0;
 }
 

@@ -34,6 +34,7 @@ struct judge_model {
     bool files_said;        /* the reply lists files */
     bool pieces;            /* some of them are bytes of a file that was cut */
     bool foreign_quant;     /* weights packed by a method that is not read */
+    bool scaled;            /* 8-bit floats that are multiplied out */
     uint32_t formats;       /* bits 1 << enum filename_format */
     uint32_t context;       /* 0: not said */
     uint64_t params;        /* 0: not known */

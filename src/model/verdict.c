@@ -18,6 +18,7 @@ struct judge {
     const struct caps *c;
     const struct verdict_device *d;
     const struct verdict_ask *ask;
+    const struct verdict_basis *basis;
     struct meta m;
     struct plan p;
 };
@@ -98,6 +99,11 @@ static bool tokenizer(struct judge *j)
 
 static void prove(struct judge *j)
 {
+    if (j->basis->config) {
+        j->v->confidence = VERDICT_LOW;
+        j->v->evidence = S("config.json");
+        return;
+    }
     const struct caps_family *f = caps_family(j->c, j->m.family);
     str family = j->v->format == FILENAME_SAFETENSORS ? f->safetensors : f->gguf;
     str type = j->c->proof[j->m.main_dtype];
@@ -142,8 +148,11 @@ static void weigh(struct judge *j, const struct gguf *g)
                             .ktype = j->ask->ktype,
                             .vtype = j->ask->vtype};
     memory_shape_of(&v->shape, &j->p);
+    uint64_t bytes = j->basis->bytes;
+    if (j->basis->config) v->shape.source = MEMORY_CONFIG;
     memory_fill_of(&c, &v->shape);
-    v->memory = memory_need_of(&v->shape, &c, memory_weights(&j->p, tensor_bytes, g));
+    v->memory =
+        memory_need_of(&v->shape, &c, bytes ? bytes : memory_weights(&j->p, tensor_bytes, g));
     v->memory_known = v->cache_known = true;
     v->n_ctx = c.n_ctx;
     v->n_slots = c.n_slots;
@@ -206,10 +215,11 @@ static bool known_family(struct judge *j)
     return false;
 }
 
-void verdict_header(struct verdict *v, struct arena *a, const struct gguf *g, const struct caps *c,
-                    const struct verdict_device *d, const struct verdict_ask *ask)
+void verdict_of(struct verdict *v, struct arena *a, const struct gguf *g,
+                const struct verdict_basis *basis, const struct caps *c,
+                const struct verdict_device *d, const struct verdict_ask *ask)
 {
-    struct judge j = {.v = v, .a = a, .c = c, .d = d, .ask = ask};
+    struct judge j = {.v = v, .a = a, .c = c, .d = d, .ask = ask, .basis = basis};
     *v = (struct verdict){.fits = true,
                           .fit_kv = DTYPE_COUNT,
                           .format = g->dir ? FILENAME_SAFETENSORS : FILENAME_GGUF,
@@ -233,6 +243,12 @@ void verdict_header(struct verdict *v, struct arena *a, const struct gguf *g, co
     speed(&j);
     if (plan_want_of(&j.m) == PLAN_LOGITS && !j.m.chat_template.n)
         WARN(v, a, "the file has no chat template: it completes text, it does not chat");
+}
+
+void verdict_header(struct verdict *v, struct arena *a, const struct gguf *g, const struct caps *c,
+                    const struct verdict_device *d, const struct verdict_ask *ask)
+{
+    verdict_of(v, a, g, &(struct verdict_basis){0}, c, d, ask);
 }
 
 /* ---- out ---- */

@@ -17,6 +17,7 @@
 
 #include "model/caps.h"
 #include "model/gguf.h"
+#include "model/hf_meta.h"
 #include "model/hub.h"
 #include "model/judge.h"
 #include "model/memory.h"
@@ -71,6 +72,11 @@ struct verdict {
 /* A model whose header was read: a GGUF file, or a directory presented as one. */
 void verdict_header(struct verdict *v, struct arena *a, const struct gguf *g, const struct caps *c,
                     const struct verdict_device *d, const struct verdict_ask *ask);
+/* A SafeTensors repository by its small files; bytes: of its weights by the sizes of their files,
+ * 0: as the numbers of config.json have it. Cache and compute are exact, confidence is LOW. */
+void verdict_config(struct verdict *v, struct arena *a, const struct hf_meta_files *f,
+                    uint64_t bytes, const struct caps *c, const struct verdict_device *d,
+                    const struct verdict_ask *ask);
 /* A set of a repository, by what the Hub says; SIZE_MAX: the largest set that the worker runs and
  * that fits, else the smallest one that it runs. */
 void verdict_hub(struct verdict *v, struct arena *a, const struct hub_model *m, size_t set,
@@ -94,6 +100,9 @@ size_t verdict_filter_compatible_models(struct arena *a, const struct hub_model 
  *   call     "is_model_compatible" or "check_model_worker_compatibility" (a verdict; the first
  *            whatever the device), "filter_compatible_models" (the ids that are)
  *   worker   capabilities; model or models: replies of the Hub
+ *   files    a list of paths or {path, size}, in place of those of model: optional
+ *   config   config.json, with or in place of model; tokenizer_config, generation_config: optional;
+ *            each as an object or as its text
  *   device   see verdict_device_read(); context, slots, kv_type, set: optional
  * ERR_INVALID and ERR_FORMAT name the member. */
 MUST_CHECK enum err verdict_call(struct arena *a, str request, buf *out, struct err_info *e);

@@ -58,11 +58,17 @@ static void wrong_class(const struct repo *r, struct verdict *v)
 
 static void foreign(const struct repo *r, struct verdict *v, const struct hub_set *s)
 {
-    if (s && s->quant)
+    if (s && s->quant && s->dtype == DTYPE_COUNT)
         REFUSE(v, r->a, "%s is a quantisation that only other programs read", s->quant);
-    else
+    else if (r->m->quant_method.n && !hf_meta_reads(r->m->quant_method))
         REFUSE(v, r->a, "its weights are quantised by '%.*s', which is not read",
                NAME(r->m->quant_method));
+    else
+        REFUSE(v, r->a, "its weights are packed into integers in a way that is not read");
+    if (s && s->format == FILENAME_GGUF)
+        ADVISE(v, r->a, "choose another quantisation of this model");
+    else
+        ADVISE(v, r->a, "take the repository with the plain weights, or a GGUF file");
 }
 
 static void wrong_cache(const struct repo *r, struct verdict *v)
@@ -135,6 +141,8 @@ static void warn(const struct repo *r, struct verdict *v, const struct judge_out
              NAME(r->c->id), r->c->max_ctx);
     if (r->m->gated) WARN(v, r->a, "gated: its owner has to be asked on the Hub before a download");
     if (r->model.vision) WARN(v, r->a, "it sees images elsewhere; here it reads text only");
+    if (r->model.scaled && o->format == FILENAME_SAFETENSORS)
+        WARN(v, r->a, "its 8-bit floats are multiplied out while they are read");
     if (!o->memory_known)
         WARN(v, r->a, "neither sizes nor parameters are known: the memory is not judged");
     else if (!o->cache_known)
@@ -168,8 +176,11 @@ static void tell(const struct repo *r, struct verdict *v, const struct hub_set *
         return;
     }
     v->confidence = VERDICT_LOW;
-    v->evidence = r->m->shape ? S("names, what the Hub says, the header of another file")
-                              : S("names and what the Hub says");
+    v->evidence = r->model.shape.source == MEMORY_HEADER
+                      ? S("names, what the Hub says, the header of another file")
+                  : r->model.shape.source == MEMORY_CONFIG
+                      ? S("names, what the Hub says, config.json")
+                      : S("names and what the Hub says");
     warn(r, v, o);
     if (o->why != JUDGE_MEMORY) return;
     verdict_short(v, r->a, r->d);
@@ -211,7 +222,7 @@ static bool smaller_set(const struct repo *r, struct verdict *v)
     for (size_t i = 0; i < r->m->n_sets; i++) {
         const struct hub_set *s = &r->m->sets[i];
         judge_one(r, s, &one);
-        if (one.why == JUDGE_RUNS && s->bytes && (!best || s->bytes > best->bytes)) best = s;
+        if (one.why == JUDGE_RUNS && s->loaded && (!best || s->loaded > best->loaded)) best = s;
     }
     if (!best) return false;
     v->fit_set = best->name;
@@ -228,10 +239,10 @@ static bool smallest_set(const struct repo *r, struct verdict *v)
     for (size_t i = 0; i < r->m->n_sets; i++) {
         const struct hub_set *s = &r->m->sets[i];
         judge_one(r, s, &one);
-        if (one.compatible && s->bytes && (!best || s->bytes < best->bytes)) best = s;
+        if (one.compatible && s->loaded && (!best || s->loaded < best->loaded)) best = s;
     }
-    if (!best || best->bytes >= v->memory.weights || !v->cache_known ||
-        !memory_shrink_of(&r->model.shape, &c, best->bytes, r->d->memory))
+    if (!best || best->loaded >= v->memory.weights || !v->cache_known ||
+        !memory_shrink_of(&r->model.shape, &c, best->loaded, r->d->memory))
         return false;
     v->fit_set = best->name;
     v->fit_ctx = c.n_ctx;

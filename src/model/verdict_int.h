@@ -14,6 +14,16 @@ __attribute__((format(printf, 3, 4))) void verdict_say(struct verdict_lines *l, 
 /* The arguments of a "%.*s" for a name out of a file: long ones are cut. */
 #define NAME(s) (int)((s).n > 80 ? 80 : (s).n), (s).p
 
+/* What a header is when it is not one of a file's. */
+struct verdict_basis {
+    uint64_t bytes; /* of the weights; 0: as the header has them */
+    bool config;    /* the header was made of config.json */
+};
+/* verdict_header() on such a basis. */
+void verdict_of(struct verdict *v, struct arena *a, const struct gguf *g,
+                const struct verdict_basis *basis, const struct caps *c,
+                const struct verdict_device *d, const struct verdict_ask *ask);
+
 /* One refusal: its code and its sentence. */
 #define REFUSE_FOR(v, a, code, ...) ((v)->why = (code), REFUSE((v), (a), __VA_ARGS__))
 

@@ -106,15 +106,98 @@ static enum err read_call(struct call *c)
     return ERR_OK;
 }
 
+/* ---- the model ---- */
+
+/* A small file, as its text or as what the text means; empty: absent. */
+static enum err text_of(struct call *c, const char *snake, const char *camel, str *out)
+{
+    const struct json *x = either(c->v, snake, camel);
+    buf text = {.cap = LIMIT_HF_INDEX};
+    struct jsonw w;
+    *out = (str){0};
+    if (!x || x->type == JSON_NULL) return ERR_OK;
+    if (x->type == JSON_STR) {
+        *out = x->s;
+        return ERR_OK;
+    }
+    if (x->type != JSON_OBJ)
+        return ERR_FAIL(c->e, INVALID, "'%s' is %s and neither an object nor its text", snake,
+                        json_type_name(x->type));
+    jsonw_init(&w, &text);
+    jsonw_value(&w, x);
+    *out = text.failed ? (str){0} : arena_str(c->a, buf_view(&text));
+    buf_fini(&text);
+    return out->p ? ERR_OK : ERR_FAIL(c->e, NOMEM, "no memory for '%s'", snake);
+}
+
+/* The reply of the Hub with another list of files. */
+static enum err with_files(struct call *c, const struct json **model)
+{
+    const struct json *files = json_get(c->v, "files");
+    size_t n = (*model)->n;
+    if (!files || files->type == JSON_NULL) return ERR_OK;
+    if (files->type != JSON_ARR || (*model)->type != JSON_OBJ)
+        return ERR_FAIL(c->e, INVALID, "'files' is no list of {path, size}");
+    struct json *members = ARENA_NEW(c->a, struct json, n + 1),
+                *own = ARENA_NEW(c->a, struct json, 1);
+    if (!members || !own) return ERR_FAIL(c->e, NOMEM, "no memory for a list of files");
+    for (size_t i = 0; i < n; i++)
+        members[i] = (*model)->items[i];
+    members[n] = *files; /* of two members of one name the last counts */
+    members[n].key = S("siblings");
+    *own = **model;
+    own->items = members;
+    own->n = n + 1;
+    *model = own;
+    return ERR_OK;
+}
+
+/* Bytes of the largest set of SafeTensors; 0: not said. */
+static uint64_t safetensors_bytes(const struct hub_model *m)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < m->n_sets; i++) {
+        const struct hub_set *s = &m->sets[i];
+        bool own = s->format == FILENAME_SAFETENSORS && s->kind == FILENAME_WEIGHTS;
+        if (own && s->loaded > most) most = s->loaded;
+    }
+    return most;
+}
+
+/* By config.json alone, or beside a reply of the Hub, whose sizes and other formats count too. */
+static void judge_config(struct call *c, const struct hf_meta_files *f, struct hub_model *m,
+                         struct verdict *v)
+{
+    bool plain = !m || (!m->disabled && !(m->formats & ~(1u << FILENAME_SAFETENSORS)));
+    struct memory_shape shape;
+    verdict_config(v, c->a, f, m ? safetensors_bytes(m) : 0, &c->caps, &c->device, &c->ask);
+    if (plain) return;
+    shape = v->shape;
+    if (shape.source != MEMORY_NONE) m->shape = &shape;
+    verdict_hub(v, c->a, m, c->set, &c->caps, &c->device, &c->ask);
+    m->shape = NULL;
+}
+
 static enum err judge_one(struct call *c, struct jsonw *w)
 {
     const struct json *model = json_get(c->v, "model");
+    struct hf_meta_files f;
     struct hub_model m;
     struct verdict v;
     enum err err;
-    if (!model) return ERR_FAIL(c->e, INVALID, "'model', a reply of the Hub, is missing");
-    if ((err = hub_parse(&m, c->a, model, c->e))) return err;
-    verdict_hub(&v, c->a, &m, c->set, &c->caps, &c->device, &c->ask);
+    if ((err = text_of(c, "config", "config", &f.config)) ||
+        (err = text_of(c, "tokenizer_config", "tokenizerConfig", &f.tokenizer_config)) ||
+        (err = text_of(c, "generation_config", "generationConfig", &f.generation_config)))
+        return err;
+    f.chat_template = f.pooling = (str){0};
+    if (!model && !f.config.n)
+        return ERR_FAIL(c->e, INVALID, "'model', a reply of the Hub, is missing");
+    if (model && ((err = with_files(c, &model)) || (err = hub_parse(&m, c->a, model, c->e))))
+        return err;
+    if (f.config.n)
+        judge_config(c, &f, model ? &m : NULL, &v);
+    else
+        verdict_hub(&v, c->a, &m, c->set, &c->caps, &c->device, &c->ask);
     verdict_write(&v, w);
     return ERR_OK;
 }

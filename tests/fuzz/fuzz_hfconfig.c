@@ -5,6 +5,8 @@
 
 #include "base/limits.h"
 #include "model/hf_int.h"
+#include "model/hf_meta.h"
+#include "model/memory.h"
 #include "model/meta.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -26,6 +28,38 @@ static void keys_alone(str config)
     (void)!meta_from_gguf(&m, &a, &g, &e);
     arena_fini(&a);
     gguf_close(&g);
+}
+
+/* The matrices that such a model would have, compiled and weighed; the text as every small file. */
+static void without_tensors(str config)
+{
+    struct hf_meta_files f = {.config = config, .tokenizer_config = config, .pooling = config};
+    struct err_info e = {0};
+    struct memory_shape s;
+    struct arena a;
+    struct gguf g;
+    struct meta m;
+    struct plan p;
+    enum err r = hf_meta_open(&g, &f, &e);
+
+    if (r) {
+        ASSERT(e.code == r && e.text[0]);
+        return;
+    }
+    arena_init(&a, MIB(256));
+    struct plan_source src = gguf_source(&g);
+    struct plan_conf conf = {0};
+    if (!meta_from_gguf(&m, &a, &g, &e)) {
+        conf.want = plan_want_of(&m);
+        if (!plan_build(&p, &a, &m, &src, &conf, &e)) {
+            struct memory_conf c = {.ktype = DTYPE_F16, .vtype = DTYPE_Q8_0};
+            memory_shape_of(&s, &p);
+            memory_fill_of(&c, &s);
+            ASSERT(memory_need_of(&s, &c, 1).total > 0);
+        }
+    }
+    arena_fini(&a);
+    hf_meta_close(&g);
 }
 
 /* The tensors of a directory, each of a shape that the fuzzer chooses by its own bytes. */
@@ -119,6 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     str config = {(const char *)data, size};
 
     keys_alone(config);
+    without_tensors(config);
     with_tensors(config);
     return 0;
 }

@@ -111,7 +111,7 @@ static void test_refused(void)
         {"{\"id\":\"x\",\"downloads\":\"many\"}", "'downloads'"},
         {"{\"id\":\"x\",\"tags\":{}}", "'tags'"},
         {"{\"id\":\"x\",\"tags\":[1]}", "'tags'"},
-        {"{\"id\":\"x\",\"siblings\":[\"a\"]}", "'siblings'"},
+        {"{\"id\":\"x\",\"siblings\":[5]}", "'siblings'"},
         {"{\"id\":\"x\",\"siblings\":[{}]}", "without a name"},
         {"{\"id\":\"x\",\"siblings\":[{\"rfilename\":\"a\",\"size\":1.5}]}", "'size'"},
         {"{\"id\":\"x\",\"gguf\":[]}", "'gguf'"},

@@ -5,6 +5,7 @@
  * RBEE_SHOW=1 prints what came out where it differs.
  */
 #include <dirent.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/map.h"
@@ -90,6 +91,27 @@ static void one_golden(const char *dir, const char *name, const char *file, enum
                runs ? "" : err.text, STR(v.evidence), STR(v.reasons.line[0]));
 }
 
+/* By config.json alone the same, but for the confidence. */
+static void golden_config(const char *dir, const char *name)
+{
+    struct hf_meta_files f = {0};
+    char path[1024], *text;
+    struct verdict v, w;
+    size_t n;
+    snprintf(path, sizeof path, "%s/%s/hf/config.json", dir, name);
+    if (access(path, R_OK) || map_read_file(path, MIB(1), &text, &n, &err)) return;
+    f.config = (str){text, n};
+    path[strlen(path) - strlen("/config.json")] = 0;
+    if (judge_path(&v, path, &caps, &large, &plain)) {
+        verdict_config(&w, &arena, &f, v.memory.weights, &caps, &large, &plain);
+        ok(w.compatible == v.compatible && w.confidence == VERDICT_LOW &&
+               w.memory.kv == v.memory.kv && w.shape.source == MEMORY_CONFIG &&
+               fabs((double)w.memory.total / (double)v.memory.total - 1) < 0.02,
+           "%s: by config.json alone the same", name);
+    }
+    mem_free(text);
+}
+
 static void goldens_of(const char *dir)
 {
     DIR *d = opendir(dir);
@@ -102,6 +124,7 @@ static void goldens_of(const char *dir)
         if (x->d_name[0] == '.') continue;
         one_golden(dir, x->d_name, "model.gguf", FILENAME_GGUF);
         one_golden(dir, x->d_name, "hf", FILENAME_SAFETENSORS);
+        golden_config(dir, x->d_name);
     }
     closedir(d);
 }
@@ -327,6 +350,49 @@ static void test_calls(void)
     mem_free(caps_text);
 }
 
+static void test_call_config(void)
+{
+    static const char config[] =
+        "{\"architectures\":[\"Qwen3ForCausalLM\"],\"hidden_size\":1024,"
+        "\"intermediate_size\":3072,\"num_hidden_layers\":28,\"num_attention_heads\":16,"
+        "\"num_key_value_heads\":8,\"head_dim\":128,\"vocab_size\":151936,"
+        "\"max_position_embeddings\":40960,\"tie_word_embeddings\":true}";
+    char text[2048], *caps_text;
+    size_t n;
+    if (map_read_file(RBEE_SOURCE_DIR "/tests/golden/verdicts/caps.json", MIB(1), &caps_text, &n,
+                      &err)) {
+        ok(false, "%s", err.text);
+        return;
+    }
+    snprintf(text, sizeof text, "\"config\":%s,\"context\":4096,\"slots\":1", config);
+    str s = called("is_model_compatible", text, caps_text);
+    /* 28 layers, 8 heads of 128, keys and values, 2 bytes, 4096 positions */
+    ok(has(s, "\"compatible\":true") && has(s, "\"kv\":469762048") &&
+           has(s, "\"estimated\":false") && has(s, "\"evidence\":\"config.json\""),
+       "config.json alone: an exact cache");
+    snprintf(text, sizeof text,
+             "\"config\":%s,\"context\":4096,\"slots\":1,\"model\":{\"id\":\"a/b\",\"tags\":"
+             "[\"gguf\",\"qwen3\"]},\"files\":[\"README.md\",{\"path\":\"b-Q8_0.gguf\",\"size\":"
+             "640000000}]",
+             config);
+    s = called("check_model_worker_compatibility", text, caps_text);
+    ok(has(s, "\"weights\":640000000,\"kv\":469762048") && has(s, "\"quantization\":\"Q8_0\""),
+       "beside a list of files: their sizes, its cache");
+    s = called("is_model_compatible",
+               "\"config\":{\"architectures\":[\"OPTForCausalLM\"],\"model_type\":\"opt\"}",
+               caps_text);
+    ok(has(s, "\"compatible\":false") && has(s, "\"why\":\"family\"") && has(s, "OPTForCausalLM"),
+       "a class that nobody runs, by its name");
+    ok(has(called("is_model_compatible", "\"config\":5", caps_text), "'config'"),
+       "a number is no config.json");
+    ok(has(called("is_model_compatible", "\"model\":{\"id\":\"a\"},\"files\":{}", caps_text),
+           "'files'"),
+       "an object is no list of files");
+    s = called("is_model_compatible", "\"config\":\"{\\\"architectures\\\":[]}\"", caps_text);
+    ok(has(s, "\"why\":\"no_architecture\""), "a text of config.json that names no class");
+    mem_free(caps_text);
+}
+
 static void test_bad_caps(void)
 {
     static const char *const bad[][2] = {
@@ -350,6 +416,7 @@ int main(void)
 {
     arena_init(&arena, GIB(1));
     read_caps();
+    test_call_config();
     test_bad_caps();
     test_goldens();
     test_refusals();
