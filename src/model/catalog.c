@@ -333,7 +333,10 @@ static void put_sets(struct catalog *c, const struct hub_model *m, struct catalo
         /* The word is there: codes_of() added it. */
         if (!dict_code(&c->dict[CATALOG_D_QUANT], str_c(s->quant), &quant) || quant > UINT8_MAX)
             quant = 0;
-        c->set[c->n_sets] = (struct catalog_set){put_text(c, s->name), (uint8_t)quant, true};
+        c->set[c->n_sets] = (struct catalog_set){.name = put_text(c, s->name),
+                                                 .bytes = s->bytes,
+                                                 .quant = (uint8_t)quant,
+                                                 .files_said = true};
         judge_set_from(&c->judge[c->n_sets++], s);
     }
     if (c->n_sets == h->first_set) {

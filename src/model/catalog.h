@@ -70,7 +70,7 @@ enum catalog_sort {
     CATALOG_BY_LIKES,
     CATALOG_BY_UPDATED,
     CATALOG_BY_CREATED,
-    CATALOG_BY_SIZE, /* bytes of the set that is shown */
+    CATALOG_BY_SIZE, /* bytes of the files of the set that is shown */
     CATALOG_BY_PARAMS,
     CATALOG_BY_SPEED, /* predicted tokens a second of the set that is shown */
     CATALOG_BY_NAME,
@@ -164,7 +164,8 @@ struct catalog_row {
     str set;     /* its name; empty: the files are not known */
     str quant;   /* empty: not said */
     enum filename_format format;
-    uint64_t weights; /* bytes; by parameters and bits where files have no sizes; 0: not known */
+    uint64_t set_bytes; /* of its files; 0: not known */
+    bool set_estimated; /* by parameters and bits, since its files have no sizes */
     struct judge_out out;
     str machine, backend; /* that `out` is for */
     const str *machines;  /* on which one of the sets that pass the filters fits */

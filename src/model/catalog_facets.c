@@ -53,7 +53,8 @@ static void gather(struct catalog_filter *f, size_t row, struct values *v)
             v->machines |= bits & f->on_backend;
             v->backends |= bits & f->on_machine;
         }
-        if ((!format && !quant) || !shown(f, i, within & f->machines)) continue;
+        if (f->machines) within &= f->machines;
+        if ((!format && !quant) || !within || !shown(f, i, within & f->machines)) continue;
         v->any |= format && quant;
         if (quant) v->formats |= catalog_set_formats(f, i);
         if (format) v->quants[q / 64] |= (uint64_t)1 << (q % 64);

@@ -232,13 +232,22 @@ void catalog_row_begin(struct catalog_filter *f, size_t row)
     }
 }
 
+uint64_t catalog_set_bytes(const struct catalog_filter *f, size_t set)
+{
+    uint64_t bytes = f->c->set[set].bytes;
+    return bytes || !f->v ? bytes : f->v->weights[set];
+}
+
 uint64_t catalog_set_within(const struct catalog_filter *f, size_t set)
 {
-    uint64_t bytes = f->v ? f->v->weights[set] : f->c->judge[set].bytes, within = 0, need;
-    if (!in_range(f, CATALOG_MIN_BYTES, CATALOG_MAX_BYTES, bytes)) return 0;
+    uint64_t within = 0, need;
+    if ((f->q->given & (GIVEN(CATALOG_MIN_BYTES) | GIVEN(CATALOG_MAX_BYTES))) &&
+        !in_range(f, CATALOG_MIN_BYTES, CATALOG_MAX_BYTES, catalog_set_bytes(f, set)))
+        return 0;
     if (!given(f, CATALOG_MAX_MEMORY)) return UINT64_MAX;
-    for (size_t i = 0; bytes && f->v && i < f->c->n_devices; i++)
-        if (!__builtin_add_overflow(bytes, f->beside[i], &need) &&
+    if (!f->v || !f->v->weights[set]) return 0;
+    for (size_t i = 0; i < f->c->n_devices; i++)
+        if (!__builtin_add_overflow(f->v->weights[set], f->beside[i], &need) &&
             need <= f->q->number[CATALOG_MAX_MEMORY])
             within |= (uint64_t)1 << i;
     return within;

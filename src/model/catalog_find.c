@@ -25,7 +25,8 @@ static enum judge_why why_hidden(struct catalog_filter *f, size_t row,
     uint64_t every = UINT64_MAX >> (64 - f->c->n_devices);
     struct catalog_pick p;
     if (look->runs) return JUDGE_MEMORY;
-    if (f->machines == every) return (enum judge_why)f->v->why[look->first];
+    if (f->machines == every && !(f->q->given & GIVEN(CATALOG_MAX_MEMORY)))
+        return (enum judge_why)f->v->why[look->first];
     catalog_pick(f, row, look, &p);
     return p.out.why;
 }
@@ -256,7 +257,8 @@ static enum err row_verdict(struct catalog_row *r, struct catalog_filter *f, siz
     r->set = catalog_str(c, c->set[p.set].name);
     r->quant = word(c, CATALOG_D_QUANT, c->set[p.set].quant);
     r->format = (enum filename_format)c->judge[p.set].format;
-    r->weights = f->v ? f->v->weights[p.set] : c->judge[p.set].bytes;
+    r->set_bytes = catalog_set_bytes(f, p.set);
+    r->set_estimated = r->set_bytes && !c->set[p.set].bytes;
     if (p.machine == SIZE_MAX) return ERR_OK;
     r->judged = true;
     r->out = p.out;

@@ -70,6 +70,7 @@ struct catalog_cold {
 /* What a set is called; what it is to the judge lies beside it. */
 struct catalog_set {
     struct catalog_text name;
+    uint64_t bytes;  /* of its files; 0: not said */
     uint8_t quant;   /* code */
     bool files_said; /* false: it stands for a repository whose files are not known */
 };
@@ -83,7 +84,7 @@ struct catalog_verdicts {
     /* Over all sets. Bits of masks are machines. */
     size_t size_sets;
     uint64_t *runs, *fits;
-    uint64_t *weights; /* bytes; 0: not known */
+    uint64_t *weights; /* bytes that they take in memory; 0: not known */
     uint8_t *why;      /* of machines that refuse it, the reason that is nearest to running */
     /* Over all rows, all sets and machines taken together. */
     size_t size_rows;
@@ -190,6 +191,8 @@ uint32_t catalog_row_fails(const struct catalog_filter *f, size_t row);
 
 /* Before the sets of a row are asked about. */
 void catalog_row_begin(struct catalog_filter *f, size_t row);
+/* Bytes of the files of a set; by parameters and bits where files have no sizes; 0: not known. */
+uint64_t catalog_set_bytes(const struct catalog_filter *f, size_t set);
 /* A set of the row by its bytes and memory: the machines whose memory it takes no more of than
  * max_memory; 0: it does not pass. All machines there are when the query does not say. */
 uint64_t catalog_set_within(const struct catalog_filter *f, size_t set);
@@ -224,7 +227,7 @@ struct catalog_pick {
 };
 void catalog_pick(struct catalog_filter *f, size_t row, const struct catalog_look *look,
                   struct catalog_pick *p);
-/* Bytes of weights, and tokens a second, of catalog_pick(). */
+/* Bytes of the files, and tokens a second, of catalog_pick(). */
 uint64_t catalog_pick_bytes(struct catalog_filter *f, size_t row, const struct catalog_look *look);
 float catalog_pick_speed(struct catalog_filter *f, size_t row, const struct catalog_look *look);
 

@@ -96,7 +96,8 @@ static void write_set(const struct catalog_row *r, struct jsonw *w)
     text_or_null(w, "name", r->set);
     jsonw_kc(w, "format", r->format ? filename_format_name(r->format) : NULL);
     text_or_null(w, "quantization", r->quant);
-    uint_or_null(w, "bytes", r->weights, r->weights != 0);
+    uint_or_null(w, "bytes", r->set_bytes, r->set_bytes != 0);
+    jsonw_kbool(w, "estimated", r->set_estimated);
     jsonw_end(w, '}');
 }
 

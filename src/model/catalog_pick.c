@@ -7,10 +7,13 @@
  */
 #include "model/catalog_int.h"
 
+/* *machines: those asked about on which it passes. */
 static bool passes(const struct catalog_filter *f, size_t set, uint64_t *machines)
 {
-    *machines = catalog_set_within(f, set) & f->machines;
-    return catalog_set_within(f, set) && catalog_set_format(f, set) && catalog_set_quant(f, set);
+    uint64_t within = catalog_set_within(f, set);
+    *machines = within & f->machines;
+    if (f->machines) within = *machines;
+    return within && catalog_set_format(f, set) && catalog_set_quant(f, set);
 }
 
 struct catalog_look catalog_look(struct catalog_filter *f, size_t row)
@@ -44,15 +47,18 @@ static uint64_t sets_of(struct catalog_filter *f, size_t row, const struct catal
                         size_t set[LIMIT_INDEX_DEVICES])
 {
     const struct catalog_hot *h = &f->c->hot[row];
-    const uint64_t *does = k->fits ? f->v->fits : f->v->runs, *weights = f->v->weights;
+    const uint64_t *weights = f->v->weights;
     uint64_t have = 0, machines;
     catalog_row_begin(f, row);
     for (size_t i = h->first_set; i < (size_t)h->first_set + h->n_sets; i++) {
         if (!passes(f, i, &machines)) continue;
-        for (machines &= does[i]; machines; machines &= machines - 1) {
+        if (k->runs) machines &= k->fits ? f->v->fits[i] : f->v->runs[i];
+        for (; machines; machines &= machines - 1) {
             unsigned m = (unsigned)__builtin_ctzll(machines);
             bool first = !(have >> m & 1);
-            if (first || (k->fits ? weights[i] > weights[set[m]] : weights[i] < weights[set[m]]))
+            if (first || (k->fits   ? weights[i] > weights[set[m]]
+                          : k->runs ? weights[i] < weights[set[m]]
+                                    : false))
                 set[m] = i;
             have |= (uint64_t)1 << m;
         }
@@ -64,7 +70,7 @@ void catalog_pick(struct catalog_filter *f, size_t row, const struct catalog_loo
                   struct catalog_pick *p)
 {
     size_t set[LIMIT_INDEX_DEVICES];
-    uint64_t have = f->machines;
+    uint64_t have;
     *p = (struct catalog_pick){.set = k->first, .machine = SIZE_MAX};
     if (!f->v) return;
     if (!f->by_set) {
@@ -73,11 +79,7 @@ void catalog_pick(struct catalog_filter *f, size_t row, const struct catalog_loo
         catalog_judge_set(f->c, &f->v->ask, row, p->set, p->machine, &p->out);
         return;
     }
-    if (k->runs)
-        have = sets_of(f, row, k, set);
-    else
-        for (size_t m = 0; m < f->c->n_devices; m++)
-            set[m] = k->first;
+    have = sets_of(f, row, k, set);
     for (; have; have &= have - 1) {
         unsigned m = (unsigned)__builtin_ctzll(have);
         struct judge_out o;
@@ -92,11 +94,10 @@ void catalog_pick(struct catalog_filter *f, size_t row, const struct catalog_loo
 uint64_t catalog_pick_bytes(struct catalog_filter *f, size_t row, const struct catalog_look *k)
 {
     struct catalog_pick p;
-    if (!f->v) return f->c->judge[k->first].bytes;
-    if (!f->by_set) return f->v->weights[f->v->row_set[row]];
-    if (!k->runs) return f->v->weights[k->first];
+    if (!f->v || (f->by_set && !k->runs)) return catalog_set_bytes(f, k->first);
+    if (!f->by_set) return catalog_set_bytes(f, f->v->row_set[row]);
     catalog_pick(f, row, k, &p);
-    return f->v->weights[p.set];
+    return catalog_set_bytes(f, p.set);
 }
 
 float catalog_pick_speed(struct catalog_filter *f, size_t row, const struct catalog_look *k)

@@ -325,9 +325,14 @@ static enum err add_words(struct catalog_query *q, struct arena *a, enum catalog
                           struct err_info *e)
 {
     enum err err = ERR_OK;
+    /* Searches ignore case, so that one spelling is the canonical one. */
+    char *low = arena_alloc(a, text.n, 1);
+    if (!low) return ERR_FAIL(e, NOMEM, "no memory for a query");
+    for (size_t i = 0; i < text.n; i++)
+        low[i] = lower(text.p[i]);
     for (size_t i = 0, from = 0; i <= text.n && !err; i++) {
-        if (i < text.n && !is_space(text.p[i])) continue;
-        if (i > from) err = add_list(q, a, f, str_sub(text, from, i - from), e);
+        if (i < text.n && !is_space(low[i])) continue;
+        if (i > from) err = add_list(q, a, f, (str){low + from, i - from}, e);
         from = i + 1;
     }
     return err;
