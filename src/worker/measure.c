@@ -5,8 +5,9 @@
  * they come from memory as a model's do; their bytes are such that they are ordinary numbers in
  * every type. What a call costs beside its work is measured with a matrix of next to nothing.
  *
- * A rate is that of the median call of several rounds over all types, since a machine that is
- * shared changes its pace: a type that was unlucky once is not so each time.
+ * A rate is that of a typical call of several rounds over all types, since a machine that is shared
+ * changes its pace: a type that was unlucky once is not so each time. Interrupted calls are the
+ * slowest, those that found a cache warm the fastest; a third of all may be faster than typical.
  */
 #include "worker/measure.h"
 
@@ -18,9 +19,10 @@
 #include "base/mem.h"
 #include "base/os.h"
 
-#define REGION        MIB(192)
-#define REGION_LEAST  MIB(64)
-#define MATRICES      64 /* at most, that lie in it */
+#define REGION        MIB(192) /* and where there are many threads so much for each: */
+#define REGION_THREAD MIB(16)
+#define REGION_LEAST  MIB(64) /* the largest matrix */
+#define MATRICES      256     /* at most, that lie in it */
 #define COLS          2048
 #define DECODE_ROWS   4096
 #define PREFILL_ROWS  512 /* more where a thread would have few of them */
@@ -29,7 +31,9 @@
 #define FEW           32
 #define ROUNDS        3
 #define CALLS         48 /* of one kind, that are counted */
+#define LEAST_CALLS   2  /* of a round, whatever they take */
 #define ROUND_NS      4000000u
+_Static_assert(REGION_LEAST >= (size_t)DECODE_ROWS * COLS * 8, "one matrix of doubles");
 /* The heads of a common model, and how many positions they look back. */
 #define HEADS_KV 8
 #define GROUP    4
@@ -48,11 +52,13 @@ struct rig {
     const struct backend *be;
     uint32_t n_threads;
     const uint8_t *region;
+    size_t size, at; /* of the region; where the next matrices begin */
     struct plan plan;
     struct plan_tensor tensors[MATRICES];
     struct plan_step steps[MATRICES];
     struct dev_weight weights[MATRICES];
     struct plan_cache cache;
+    uint32_t prefill_rows;
     struct dev *dev;
 };
 
@@ -64,12 +70,12 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Seconds of the median call; 0: none. */
-static double median(struct times *t)
+/* Seconds of a typical undisturbed call: a third are faster. 0: none. */
+static double typical(struct times *t)
 {
     if (t->n == 0) return 0;
     qsort(t->ns, t->n, sizeof *t->ns, by_value);
-    return (double)t->ns[t->n / 2] / 1e9;
+    return (double)t->ns[t->n / 3] / 1e9;
 }
 
 /* Calls the steps in turn for a round; the first call, in which pages are new, does not count. */
@@ -77,7 +83,8 @@ static void call(const struct rig *r, uint32_t n_steps, const struct batch *b, u
                  struct times *t)
 {
     uint64_t begun = os_now_ns(), now = begun;
-    for (uint32_t i = 0; i < 2 || (now - begun < ROUND_NS && i <= CALLS / ROUNDS); i++) {
+    for (uint32_t i = 0; i <= CALLS / ROUNDS; i++) {
+        if (i > LEAST_CALLS && now - begun >= ROUND_NS) break;
         const struct plan_step *s = &r->steps[i % n_steps];
         const struct batch *x = &b[i % n_batches];
         r->be->begin(r->dev, x);
@@ -119,22 +126,26 @@ static enum err open_rig(struct rig *r, uint32_t rows, uint32_t n_blocks, enum d
     return r->be->open(&r->dev, &r->plan, r->weights, &c, e);
 }
 
-/* Products with as many matrices as the region holds. */
-static void plan_products(struct rig *r, size_t size, enum dtype t, uint32_t rows, uint32_t cols)
+/* Products with as many matrices as the region holds. The first lies where the last plan's ended or
+ * so: what was read last may be in a cache. */
+static void plan_products(struct rig *r, enum dtype t, uint32_t rows, uint32_t cols)
 {
     uint64_t row = 0;
     (void)dtype_row_bytes(t, cols, &row);
+    uint64_t matrix = row * rows, last = r->size - matrix + 64;
     r->plan = (struct plan){.width = {[REG_H] = cols, [REG_G] = rows}};
-    for (uint32_t n = 0; n < MATRICES && (n + 1) * row * rows <= size; n++) {
+    for (uint32_t n = 0; n < MATRICES && (n + 1) * matrix <= r->size; n++) {
         r->tensors[n] =
             (struct plan_tensor){.name = S("measured"), .dtype = t, .rows = rows, .cols = cols};
-        r->weights[n] = (struct dev_weight){.data = r->region + n * row * rows};
+        r->weights[n] =
+            (struct dev_weight){.data = r->region + (r->at + n * matrix) % last / 64 * 64};
         r->steps[n] = step_of(OP_LINEAR);
         r->steps[n].w = (int)n;
         r->steps[n].n = rows;
         r->steps[n].n_src = cols;
         r->plan.n_tensors = r->plan.n_steps = n + 1;
     }
+    r->at = (r->at + r->size / 3) % r->size;
 }
 
 /* ---- products ---- */
@@ -147,11 +158,6 @@ struct measured {
     struct times decode[DTYPE_COUNT], prompt[DTYPE_COUNT]; /* of attention, by type of cache */
 };
 
-struct sizes {
-    size_t region;
-    uint32_t prefill_rows;
-};
-
 static const int32_t zeros[MANY];
 
 static struct batch rows_of(uint32_t n, struct batch_span *span)
@@ -160,18 +166,17 @@ static struct batch rows_of(uint32_t n, struct batch_span *span)
     return (struct batch){.n = n, .tok = zeros, .pos = zeros, .spans = span, .n_spans = 1};
 }
 
-static enum err products(struct rig *r, const struct sizes *z, enum dtype t, struct times *out,
-                         struct err_info *e)
+static enum err products(struct rig *r, enum dtype t, struct times *out, struct err_info *e)
 {
     struct batch_span span[3] = {0};
     struct batch one = rows_of(1, &span[0]), few = rows_of(FEW, &span[1]),
                  many = rows_of(MANY, &span[2]);
     enum err err;
-    plan_products(r, z->region, t, DECODE_ROWS, COLS);
+    plan_products(r, t, DECODE_ROWS, COLS);
     if ((err = open_rig(r, 1, 1, DTYPE_F16, e))) return err;
     call(r, r->plan.n_steps, &one, 1, &out[DECODE]);
     r->be->close(r->dev);
-    plan_products(r, z->region, t, z->prefill_rows, COLS);
+    plan_products(r, t, r->prefill_rows, COLS);
     if ((err = open_rig(r, MANY, 1, DTYPE_F16, e))) return err;
     call(r, r->plan.n_steps, &few, 1, &out[PREFILL_FEW]);
     call(r, r->plan.n_steps, &many, 1, &out[PREFILL_MANY]);
@@ -180,13 +185,12 @@ static enum err products(struct rig *r, const struct sizes *z, enum dtype t, str
 }
 
 /* What a product costs that has nothing to do, and what a gate does for each value. */
-static enum err small_steps(struct rig *r, const struct sizes *z, struct measured *m,
-                            struct err_info *e)
+static enum err small_steps(struct rig *r, struct measured *m, struct err_info *e)
 {
     struct batch_span span[2] = {0};
     struct batch one = rows_of(1, &span[0]), many = rows_of(MANY, &span[1]);
     enum err err;
-    plan_products(r, z->region, DTYPE_F32, 32, 32);
+    plan_products(r, DTYPE_F32, 32, 32);
     r->plan.width[REG_H] = r->plan.width[REG_G] = COLS;
     r->steps[0] = step_of(OP_GLU);
     r->steps[0].src2 = REG_H;
@@ -251,11 +255,11 @@ static double rate(double work, double seconds)
 
 /* From the times of one type; few and many rows tell apart what is done once for a matrix and what
  * for each row. */
-static void product_rates(struct speed_rates *r, const struct sizes *z, enum dtype t,
+static void product_rates(struct speed_rates *r, const struct rig *rig, enum dtype t,
                           struct times *times)
 {
-    double one = median(&times[DECODE]), few = median(&times[PREFILL_FEW]);
-    double many = median(&times[PREFILL_MANY]), n = (double)z->prefill_rows * COLS;
+    double one = typical(&times[DECODE]), few = typical(&times[PREFILL_FEW]);
+    double many = typical(&times[PREFILL_MANY]), n = (double)rig->prefill_rows * COLS;
     double per_row = (many - few) / (MANY - FEW);
     r->decode[t] = rate((double)DECODE_ROWS * COLS, one > 2 * r->step ? one - r->step : one);
     r->prefill[t] = rate(n, per_row > 0 ? per_row : many / MANY);
@@ -264,29 +268,28 @@ static void product_rates(struct speed_rates *r, const struct sizes *z, enum dty
     if (bytes > r->bandwidth) r->bandwidth = bytes;
 }
 
-static void all_rates(struct speed_rates *r, const struct rig *rig, const struct sizes *z,
-                      struct measured *m)
+static void all_rates(struct speed_rates *r, const struct rig *rig, struct measured *m)
 {
     double values = HEADS_KV * 2.0 * HEAD_DIM, keys = BACK - (PROMPT - 1) / 2.0;
-    r->step = median(&m->tiny);
-    r->values = rate((double)MANY * COLS, median(&m->values));
+    r->step = typical(&m->tiny);
+    r->values = rate((double)MANY * COLS, typical(&m->values));
     for (int t = 0; t < DTYPE_COUNT; t++) {
         if (rig->be->has(OP_LINEAR, (enum dtype)t))
-            product_rates(r, z, (enum dtype)t, m->product[t]);
-        double decode = median(&m->decode[t]), prompt = median(&m->prompt[t]);
+            product_rates(r, rig, (enum dtype)t, m->product[t]);
+        double decode = typical(&m->decode[t]), prompt = typical(&m->prompt[t]);
         r->cache[t] = rate(values * BACK, decode > 2 * r->step ? decode - r->step : decode);
         r->attend[t] = rate(values * GROUP * keys * PROMPT, prompt);
     }
 }
 
-static enum err all(struct rig *r, const struct sizes *z, struct measured *m, struct err_info *e)
+static enum err all(struct rig *r, struct measured *m, struct err_info *e)
 {
     enum err err = ERR_OK;
     for (int round = 0; round < ROUNDS; round++) {
-        if ((err = small_steps(r, z, m, e))) return err;
+        if ((err = small_steps(r, m, e))) return err;
         for (int t = 0; t < DTYPE_COUNT; t++)
             if (r->be->has(OP_LINEAR, (enum dtype)t) &&
-                (err = products(r, z, (enum dtype)t, m->product[t], e)))
+                (err = products(r, (enum dtype)t, m->product[t], e)))
                 return err;
     }
     for (int t = 0; t < DTYPE_COUNT; t++)
@@ -315,29 +318,37 @@ static double cpu_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static size_t region_size(uint32_t n_threads)
+{
+    size_t n = REGION, each = REGION_THREAD * n_threads;
+    if (n < each) n = each;
+    while (n > REGION_LEAST && n > os_mem_available() / 2)
+        n /= 2;
+    return n > REGION_LEAST ? n : REGION_LEAST;
+}
+
 enum err measure_rates(struct speed_rates *rates, const struct backend *be, uint32_t n_threads,
                        struct err_info *e)
 {
-    struct sizes z = {.region = REGION, .prefill_rows = PREFILL_ROWS};
+    uint32_t threads = n_threads ? n_threads : (uint32_t)os_cpu_count();
     struct rig *r = mem_alloc(sizeof *r);
     struct measured *m = mem_alloc(sizeof *m);
-    uint8_t *region = NULL;
+    size_t size = region_size(threads);
+    uint8_t *region = mem_aligned(4096, size);
     enum err err;
-    *rates = (struct speed_rates){.threads = n_threads ? n_threads : (uint32_t)os_cpu_count()};
-    if (z.prefill_rows < ROWS_A_THREAD * rates->threads)
-        z.prefill_rows = ROWS_A_THREAD * rates->threads;
-    while (z.region > REGION_LEAST && z.region > os_mem_available() / 2)
-        z.region /= 2;
-    if (!r || !m || !(region = mem_aligned(4096, z.region))) {
-        err = ERR_FAIL(e, NOMEM, "no memory to measure with: %zu bytes are needed", z.region);
+    *rates = (struct speed_rates){.threads = threads};
+    if (!r || !m || !region) {
+        err = ERR_FAIL(e, NOMEM, "no memory to measure with: %zu bytes are needed", size);
     } else {
-        fill(region, z.region);
-        *r = (struct rig){.be = be, .n_threads = rates->threads, .region = region};
+        fill(region, size);
+        *r = (struct rig){.be = be, .n_threads = threads, .region = region, .size = size};
+        r->prefill_rows = ROWS_A_THREAD * threads;
+        if (r->prefill_rows < PREFILL_ROWS) r->prefill_rows = PREFILL_ROWS;
         double cpu = cpu_seconds(), start = (double)os_now_ns() / 1e9;
-        err = all(r, &z, m, e);
+        err = all(r, m, e);
         double took = (double)os_now_ns() / 1e9 - start, had = cpu_seconds() - cpu;
         rates->quiet = took > 0 && had < took ? had / took : 1;
-        if (!err) all_rates(rates, r, &z, m);
+        if (!err) all_rates(rates, r, m);
     }
     mem_free(region);
     mem_free(m);
