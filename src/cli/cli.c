@@ -14,10 +14,10 @@
 
 /* Grouped: the overview prints them in this order. */
 static const struct cli_cmd *const commands[] = {
-    &cmd_run,      &cmd_chat,    &cmd_serve,    &cmd_ps,         &cmd_stop,    &cmd_pull,
-    &cmd_open,     &cmd_catalog, &cmd_ls,       &cmd_show,       &cmd_fit,     &cmd_explain,
-    &cmd_tokenize, &cmd_convert, &cmd_quantize, &cmd_eval,       &cmd_imatrix, &cmd_bench,
-    &cmd_queen,    &cmd_hive,    &cmd_version,  &cmd_completion, NULL,
+    &cmd_run,     &cmd_chat,     &cmd_serve,   &cmd_ps,       &cmd_stop,       &cmd_search,
+    &cmd_pull,    &cmd_open,     &cmd_catalog, &cmd_ls,       &cmd_show,       &cmd_fit,
+    &cmd_explain, &cmd_tokenize, &cmd_convert, &cmd_quantize, &cmd_eval,       &cmd_imatrix,
+    &cmd_bench,   &cmd_queen,    &cmd_hive,    &cmd_version,  &cmd_completion, NULL,
 };
 
 const struct cli_cmd *const *cli_commands(void)

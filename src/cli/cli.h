@@ -39,6 +39,6 @@ MUST_CHECK enum err cmd_worker_path(char *out, size_t size, struct err_info *e);
 
 extern const struct cli_cmd cmd_run, cmd_chat, cmd_serve, cmd_ls, cmd_ps, cmd_show, cmd_stop,
     cmd_fit, cmd_explain, cmd_tokenize, cmd_convert, cmd_quantize, cmd_imatrix, cmd_eval, cmd_bench,
-    cmd_version, cmd_completion, cmd_queen, cmd_hive, cmd_pull, cmd_open, cmd_catalog;
+    cmd_version, cmd_completion, cmd_queen, cmd_hive, cmd_pull, cmd_open, cmd_catalog, cmd_search;
 
 #endif

@@ -471,7 +471,7 @@ static enum err run(const struct cli_cmd *cmd, int argc, char **argv, struct err
 
 const struct cli_cmd cmd_catalog = {
     .name = "catalog",
-    .group = "Use models",
+    .group = "Find models",
     .summary = "the catalogue of models: fetch, copy, look at it",
     .spec = &spec,
     .run = run,

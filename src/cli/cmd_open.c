@@ -407,7 +407,7 @@ static enum err run(const struct cli_cmd *cmd, int argc, char **argv, struct err
 
 const struct cli_cmd cmd_open = {
     .name = "open",
-    .group = "Use models",
+    .group = "Find models",
     .summary = "open an rbee:// link: judge what it asks for, then install it",
     .spec = &spec,
     .run = run,

@@ -363,7 +363,7 @@ static enum err run(const struct cli_cmd *cmd, int argc, char **argv, struct err
 
 const struct cli_cmd cmd_pull = {
     .name = "pull",
-    .group = "Use models",
+    .group = "Find models",
     .summary = "fetch a model from the Hugging Face Hub",
     .spec = &spec,
     .run = run,

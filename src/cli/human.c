@@ -30,6 +30,19 @@ const char *human_count(uint64_t n, char out[HUMAN_TEXT])
     return scaled(n, 1e3, units, out);
 }
 
+const char *human_grouped(uint64_t n, char out[HUMAN_GROUPED])
+{
+    char digits[HUMAN_TEXT];
+    int len = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n), at = 0;
+
+    for (int i = 0; i < len; i++) {
+        if (i && (len - i) % 3 == 0) out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = 0;
+    return out;
+}
+
 const char *human_params(uint64_t n, char out[HUMAN_TEXT])
 {
     static const char *const units[] = {"", "K", "M", "B", "T", NULL};
@@ -47,7 +60,10 @@ const char *human_positions(uint64_t n, char out[HUMAN_TEXT])
 
 const char *human_rate(double per_second, char out[HUMAN_TEXT])
 {
-    snprintf(out, HUMAN_TEXT, per_second < 9.95 ? "%.1f" : "%.0f", per_second);
+    if (per_second > 0 && per_second < 0.05)
+        snprintf(out, HUMAN_TEXT, "<0.1");
+    else
+        snprintf(out, HUMAN_TEXT, per_second < 9.95 ? "%.1f" : "%.0f", per_second);
     return out;
 }
 

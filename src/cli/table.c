@@ -349,20 +349,28 @@ static void write_row(const struct table *t, const struct table_look *l, const s
     buf_ch(out, '\n');
 }
 
-void table_write(const struct table *t, const struct table_look *l, int indent, buf *out)
+uint32_t table_write(const struct table *t, const struct table_look *l, int indent, buf *out)
 {
     struct table_cell head[TABLE_COLS_MAX] = {0};
     struct layout x = {0};
+    bool headed = false;
+    uint32_t written = 0;
 
     lay_out(t, l->width ? l->width - indent : 0, &x);
-    for (size_t i = 0; i < t->n_cols; i++)
+    for (size_t i = 0; i < t->n_cols; i++) {
+        headed |= t->col[i].head[0] != 0;
+        written |= x.width[i] ? (uint32_t)1 << i : 0;
         head[i] = (struct table_cell){.text = str_c(t->col[i].head),
                                       .width = (int)strlen(t->col[i].head),
                                       .tone = TABLE_HEAD};
-    buf_printf(out, "%*s", indent, "");
-    write_row(t, l, &x, head, out);
+    }
+    if (headed) {
+        buf_printf(out, "%*s", indent, "");
+        write_row(t, l, &x, head, out);
+    }
     for (size_t r = 0; r < x.n_rows; r++) {
         buf_printf(out, "%*s", indent, "");
         write_row(t, l, &x, t->cell + r * t->n_cols, out);
     }
+    return written;
 }

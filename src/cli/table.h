@@ -46,7 +46,7 @@ struct table {
     struct table_cell *cell; /* [row][col] */
 };
 
-#define TABLE_COLS_MAX 16
+#define TABLE_COLS_MAX 20
 
 /* The columns must outlive the table. */
 void table_init(struct table *t, struct arena *a, const struct table_col *col, size_t n_cols);
@@ -54,9 +54,9 @@ void table_init(struct table *t, struct arena *a, const struct table_col *col, s
 void table_put(struct table *t, enum table_tone tone, str text);
 void table_printf(struct table *t, enum table_tone tone, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* The heading and all rows, each line after `indent` spaces. Columns without any text are left
- * out. */
-void table_write(const struct table *t, const struct table_look *l, int indent, buf *out);
+/* The heading, if there is one, and all rows, each line after `indent` spaces. Columns without any
+ * text are left out. Returns the columns that were written, bits 1 << index. */
+uint32_t table_write(const struct table *t, const struct table_look *l, int indent, buf *out);
 
 /* A paragraph, broken at spaces; `first` columns of its first line are written already, further
  * lines begin after `indent` spaces. Ends with a newline. */

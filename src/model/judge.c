@@ -209,9 +209,9 @@ bool judge_better(const struct judge_out *a, const struct judge_out *b)
 /* ---- words ---- */
 
 static const struct {
-    const char *name, *text;
+    const char *name, *text, *brief;
 } whys[] = {
-#define JUDGE(NAME, name, text) {name, text},
+#define JUDGE(NAME, name, text, brief) {name, text, brief},
 #include "model/judge.def"
 #undef JUDGE
 };
@@ -224,4 +224,18 @@ const char *judge_why_name(enum judge_why why)
 const char *judge_why_text(enum judge_why why)
 {
     return whys[why].text;
+}
+
+const char *judge_why_brief(enum judge_why why)
+{
+    return whys[why].brief;
+}
+
+enum judge_why judge_why_from(str name)
+{
+    int why = 0;
+
+    while (why < JUDGE_WHYS && !str_eqc(name, whys[why].name))
+        why++;
+    return (enum judge_why)why;
 }

@@ -19,7 +19,7 @@ struct verdict_device;
 struct verdict_ask;
 
 enum judge_why {
-#define JUDGE(NAME, name, text) JUDGE_##NAME,
+#define JUDGE(NAME, name, text, brief) JUDGE_##NAME,
 #include "model/judge.def"
 #undef JUDGE
     JUDGE_WHYS
@@ -87,7 +87,9 @@ void judge_set_with(struct judge_out *o, const struct judge_model *m, const stru
  * what is not compatible; of those that fit the larger weights, else the smaller. */
 bool judge_better(const struct judge_out *a, const struct judge_out *b);
 
-const char *judge_why_name(enum judge_why why); /* a word, of JSON and queries */
-const char *judge_why_text(enum judge_why why); /* a phrase behind "N hidden because " */
+const char *judge_why_name(enum judge_why why);  /* a word, of JSON and queries */
+const char *judge_why_text(enum judge_why why);  /* a phrase behind "N hidden because " */
+const char *judge_why_brief(enum judge_why why); /* of one, for a column: "no weights" */
+enum judge_why judge_why_from(str name);         /* JUDGE_WHYS when there is none */
 
 #endif

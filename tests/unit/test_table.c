@@ -65,6 +65,35 @@ static void test_widths(void)
             "then what matters least goes");
 }
 
+static void test_headless(void)
+{
+    static const struct table_col two[] = {{"", true, TABLE_NO_CUT, 0, 0},
+                                           {"", false, TABLE_CUT_END, 4, 0}};
+    struct table_look l = {0};
+    struct arena a;
+    struct table t;
+    buf b = {.cap = 1024};
+
+    arena_init(&a, KIB(8));
+    table_init(&t, &a, two, 2);
+    table_put(&t, TABLE_PLAIN, S("5"));
+    table_put(&t, TABLE_PLAIN, S("few"));
+    table_put(&t, TABLE_PLAIN, S("1,234"));
+    table_put(&t, TABLE_PLAIN, S("many"));
+    is_int(table_write(&t, &l, 2, &b), 3, "both columns are written");
+    is_str(buf_view(&b), S("      5  few\n  1,234  many\n"),
+           "without headings there is no heading");
+    buf_clear(&b);
+    table_fact(&l, "size", TABLE_PLAIN, S("4 GiB"), &b);
+    table_fact(&l, "none", TABLE_PLAIN, S(""), &b);
+    l.width = 24;
+    table_fact(&l, "note", TABLE_PLAIN, S("four of five"), &b);
+    is_str(buf_view(&b), S("  size        4 GiB\n  note        four of\n              five\n"),
+           "facts");
+    buf_fini(&b);
+    arena_fini(&a);
+}
+
 static void test_no_wrap(void)
 {
     bool all = true;
@@ -155,7 +184,7 @@ static void test_human(void)
         {999999, "1M", "1M", "977K"},
         {1100000000000, "1100G", "1.1T", "1100M"},
     };
-    char a[HUMAN_TEXT], b[HUMAN_TEXT], c[HUMAN_TEXT];
+    char a[HUMAN_GROUPED], b[HUMAN_TEXT], c[HUMAN_TEXT];
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows - 4; i++)
         if (!ok(!strcmp(human_count(rows[i].n, a), rows[i].count) &&
@@ -168,6 +197,9 @@ static void test_human(void)
     is_str(str_c(human_params(999999, a)), S("1M"), "what rounds up gets the next unit");
     is_str(str_c(human_params(1100000000000, a)), S("1.1T"), "1.1T");
     is_str(str_c(human_rate(0.84, a)), S("0.8"), "slow");
+    is_str(str_c(human_rate(0.01, a)), S("<0.1"), "never a rate of zero");
+    is_str(str_c(human_grouped(999, a)), S("999"), "999");
+    is_str(str_c(human_grouped(UINT64_MAX, a)), S("18,446,744,073,709,551,615"), "thousands");
     is_str(str_c(human_rate(142.7, a)), S("143"), "fast");
     is_str(str_c(human_day(1745798400, a)), S("2025-04-28"), "a day");
     is_str(str_c(human_day(INT64_MAX, a)), S("?"), "and none");
@@ -176,6 +208,7 @@ static void test_human(void)
 int main(void)
 {
     test_widths();
+    test_headless();
     test_no_wrap();
     test_clean();
     test_text();

@@ -1,0 +1,412 @@
+/* catalog_view: see catalog_view.h. */
+#include "cli/catalog_view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "cli/cli.h"
+#include "cli/human.h"
+#include "model/judge.h"
+
+#define WIDE        110 /* columns from which names have more room */
+#define FACET_SHOWN 12  /* values on a terminal; a pipe gets all */
+
+/* ---- members ---- */
+
+static str text_of(const struct json *v, const char *key)
+{
+    return json_str(json_get(v, key), S(""));
+}
+
+static uint64_t count_of(const struct json *v, const char *key)
+{
+    int64_t n = json_int(json_get(v, key), 0);
+
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+static size_t items_of(const struct json *v, const char *key, const struct json **items)
+{
+    const struct json *list = json_get(v, key);
+
+    *items = list && list->type == JSON_ARR ? list->items : NULL;
+    return *items ? list->n : 0;
+}
+
+/* ---- columns ---- */
+
+enum column {
+    C_MODEL,
+    C_PARAMS,
+    C_QUANT,
+    C_SIZE,
+    C_MEMORY,
+    C_SPEED,
+    C_CONTEXT,
+    C_MACHINE,
+    C_DOWNLOADS,
+    C_LIKES,
+    C_UPDATED,
+    C_CREATED,
+    C_FORMAT,
+    C_CAN,
+    C_LICENCE,
+    C_VERDICT,
+    COLUMNS
+};
+_Static_assert(COLUMNS <= TABLE_COLS_MAX, "columns of a table");
+
+/* What is left out first has the highest number: who chooses a model asks whether it runs, how fast
+ * and in how much memory before anything else. */
+static const struct table_col columns[COLUMNS] = {
+    [C_MODEL] = {"MODEL", false, TABLE_CUT_END, 42, 0},
+    [C_PARAMS] = {"PARAMS", true, TABLE_NO_CUT, 0, 4},
+    [C_QUANT] = {"QUANT", false, TABLE_CUT_END, 6, 2},
+    [C_SIZE] = {"SIZE", true, TABLE_NO_CUT, 0, 3},
+    [C_MEMORY] = {"MEMORY", true, TABLE_NO_CUT, 0, 1},
+    [C_SPEED] = {"TOK/S", true, TABLE_NO_CUT, 0, 1},
+    [C_CONTEXT] = {"CONTEXT", true, TABLE_NO_CUT, 0, 6},
+    [C_MACHINE] = {"MACHINE", false, TABLE_CUT_END, 8, 2},
+    [C_DOWNLOADS] = {"DOWNLOADS", true, TABLE_NO_CUT, 0, 5},
+    [C_LIKES] = {"LIKES", true, TABLE_NO_CUT, 0, 9},
+    [C_UPDATED] = {"UPDATED", false, TABLE_NO_CUT, 0, 7},
+    [C_CREATED] = {"CREATED", false, TABLE_NO_CUT, 0, 12},
+    [C_FORMAT] = {"FORMAT", false, TABLE_NO_CUT, 0, 11},
+    [C_CAN] = {"CAN", false, TABLE_CUT_END, 10, 8},
+    [C_LICENCE] = {"LICENCE", false, TABLE_CUT_END, 10, 10},
+    [C_VERDICT] = {"VERDICT", false, TABLE_CUT_END, 24, 0},
+};
+
+/* The column that the rows are sorted by stays, whatever it costs. */
+static void choose_columns(struct table_col out[COLUMNS], str query, int width)
+{
+    static const struct {
+        const char *sort;
+        enum column column;
+    } shown[] = {{"likes", C_LIKES},        {"updated", C_UPDATED}, {"created", C_CREATED},
+                 {"size", C_SIZE},          {"params", C_PARAMS},   {"speed", C_SPEED},
+                 {"downloads", C_DOWNLOADS}};
+    str rest = query;
+
+    memcpy(out, columns, sizeof columns);
+    if (width >= WIDE) out[C_MODEL].min = 48;
+    while (rest.n) {
+        str value, name = str_cut(str_cut(rest, '&', &rest), '=', &value);
+
+        for (size_t i = 0; i < sizeof shown / sizeof *shown && str_eqc(name, "sort"); i++)
+            if (str_eqc(value, shown[i].sort)) out[shown[i].column].drop = 0;
+    }
+}
+
+/* ---- a row ---- */
+
+struct view {
+    struct table t;
+    bool many;      /* machines */
+    bool all_run;   /* then nothing says so */
+    bool estimated; /* something is */
+    bool slow;      /* a machine does not know yet how fast it is */
+};
+
+static void put_bytes(struct view *v, const char *before, uint64_t n)
+{
+    char text[24];
+
+    if (n)
+        table_printf(&v->t, TABLE_PLAIN, "%s%s", before, cli_bytes(n, text));
+    else
+        table_put(&v->t, TABLE_PLAIN, S(""));
+}
+
+static void put_params(struct view *v, const struct json *m)
+{
+    uint64_t all = count_of(m, "parameters"), active = count_of(m, "parameters_active");
+    char a[HUMAN_TEXT], b[HUMAN_TEXT];
+
+    if (!all)
+        table_put(&v->t, TABLE_PLAIN, S(""));
+    else if (active && active != all)
+        table_printf(&v->t, TABLE_PLAIN, "%s/%s", human_params(all, a), human_params(active, b));
+    else
+        table_printf(&v->t, TABLE_PLAIN, "%s", human_params(all, a));
+}
+
+static void put_memory(struct view *v, const struct json *verdict)
+{
+    const struct json *memory = json_get(verdict, "memory");
+    bool estimated = json_bool(json_get(memory, "estimated"), false);
+
+    v->estimated |= estimated && count_of(memory, "total");
+    put_bytes(v, estimated ? "~" : "", count_of(memory, "total"));
+}
+
+static void put_number(struct view *v, uint64_t n, const char *(*say)(uint64_t, char *))
+{
+    char text[HUMAN_TEXT];
+
+    table_put(&v->t, TABLE_PLAIN, n ? arena_str(v->t.a, str_c(say(n, text))) : S(""));
+}
+
+static void put_day(struct view *v, uint64_t when)
+{
+    char text[HUMAN_TEXT];
+
+    table_put(&v->t, TABLE_DIM,
+              when ? arena_str(v->t.a, str_c(human_day((int64_t)when, text))) : S(""));
+}
+
+static void put_words(struct view *v, const struct json *m, const char *key)
+{
+    const struct json *items;
+    size_t n = items_of(m, key, &items);
+    buf b = {.cap = 1024};
+
+    for (size_t i = 0; i < n; i++) {
+        if (i) buf_ch(&b, ' ');
+        buf_str(&b, json_str(&items[i], S("")));
+    }
+    table_put(&v->t, TABLE_DIM, n ? arena_str(v->t.a, buf_view(&b)) : S(""));
+    buf_fini(&b);
+}
+
+static bool does_run(const struct json *verdict)
+{
+    return json_bool(json_get(verdict, "compatible"), false) &&
+           json_bool(json_get(verdict, "fits"), false);
+}
+
+/* A format of it that we do not read. */
+static str other_format(const struct json *m)
+{
+    const struct json *items;
+    size_t n = items_of(m, "formats", &items);
+
+    for (size_t i = 0; i < n; i++) {
+        str name = json_str(&items[i], S(""));
+
+        if (!str_eqc(name, "gguf") && !str_eqc(name, "safetensors")) return name;
+    }
+    return S("");
+}
+
+/* In a few words, with the one number or name that matters. */
+static void put_verdict(struct view *v, const struct json *m)
+{
+    const struct json *verdict = json_get(m, "verdict");
+    enum judge_why why = judge_why_from(text_of(verdict, "why"));
+    str arch = text_of(m, "architecture"), format = other_format(m);
+    const char *brief = why < JUDGE_WHYS ? judge_why_brief(why) : "";
+    char bytes[24];
+
+    if (v->all_run || !verdict || verdict->type != JSON_OBJ)
+        table_put(&v->t, TABLE_PLAIN, S(""));
+    else if (why == JUDGE_RUNS)
+        table_put(&v->t, TABLE_GOOD, str_c(brief));
+    else if (why == JUDGE_MEMORY)
+        table_printf(&v->t, TABLE_WARN, "%s: %s short", brief,
+                     cli_bytes(count_of(verdict, "short_by"), bytes));
+    else if (why == JUDGE_FAMILY && arch.n)
+        table_printf(&v->t, TABLE_BAD, "%s: %.*s", brief, STR(str_sub(arch, 0, 64)));
+    else if (why == JUDGE_FORMAT && format.n)
+        table_printf(&v->t, TABLE_BAD, "%s: %.*s", brief, STR(str_sub(format, 0, 64)));
+    else
+        table_put(&v->t, TABLE_BAD, str_c(brief));
+}
+
+static void put_model(struct view *v, const struct json *m)
+{
+    const struct json *verdict = json_get(m, "verdict"), *set = json_get(m, "set");
+    double speed = json_num(json_get(verdict, "decode_tokens_per_s"), 0);
+    bool runs = does_run(verdict);
+    char text[HUMAN_TEXT];
+
+    table_put(&v->t, TABLE_HEAD, text_of(m, "id"));
+    put_params(v, m);
+    table_put(&v->t, TABLE_PLAIN, text_of(set, "quantization"));
+    put_bytes(v, "", count_of(set, "bytes"));
+    put_memory(v, verdict);
+    table_put(&v->t, TABLE_GOOD,
+              speed > 0 && runs ? arena_str(v->t.a, str_c(human_rate(speed, text))) : S(""));
+    put_number(v, count_of(m, "context"), human_positions);
+    table_put(&v->t, TABLE_PLAIN, v->many && runs ? text_of(verdict, "machine") : S(""));
+    put_number(v, count_of(m, "downloads"), human_count);
+    put_number(v, count_of(m, "likes"), human_count);
+    put_day(v, count_of(m, "updated"));
+    put_day(v, count_of(m, "created"));
+    table_put(&v->t, TABLE_DIM, text_of(set, "format"));
+    put_words(v, m, "capabilities");
+    table_put(&v->t, TABLE_DIM, text_of(m, "licence"));
+    put_verdict(v, m);
+}
+
+/* ---- a page ---- */
+
+static void look_through(struct view *v, const struct json *page)
+{
+    const struct json *models, *machines;
+    size_t n = items_of(page, "models", &models),
+           n_machines = items_of(page, "machines", &machines);
+    str first = {0};
+
+    for (size_t i = 0; n && i < n_machines; i++)
+        v->slow |= !json_bool(json_get(&machines[i], "measured"), true);
+    v->all_run = true;
+    for (size_t i = 0; i < n; i++) {
+        const struct json *verdict = json_get(&models[i], "verdict");
+        str machine = text_of(verdict, "machine");
+
+        v->all_run &= does_run(verdict);
+        if (!first.p) first = machine;
+        v->many |= !str_eq(first, machine);
+    }
+}
+
+static void say_total(const struct json *page, size_t n, const struct table_look *l,
+                      struct arena *a, buf *out)
+{
+    char shown[HUMAN_GROUPED], all[HUMAN_GROUPED];
+    uint64_t total = count_of(page, "total");
+    str text;
+
+    if (total > n)
+        text = arena_printf(a,
+                            "%s of %s models; --limit shows more of them, --help lists the "
+                            "filters.",
+                            human_grouped(n, shown), human_grouped(total, all));
+    else
+        text = arena_printf(a, "%s model%s.", human_grouped(n, shown), n == 1 ? "" : "s");
+    table_text(l, 0, 0, text, out);
+}
+
+static void say_hidden(const struct json *page, const struct table_look *l, struct arena *a,
+                       buf *out)
+{
+    static const struct table_col cols[] = {{"", true, TABLE_NO_CUT, 0, 0},
+                                            {"", false, TABLE_CUT_END, 30, 0}};
+    const struct json *hidden = json_get(page, "hidden"), *reasons;
+    size_t n = items_of(hidden, "reasons", &reasons);
+    uint64_t count = count_of(hidden, "count");
+    struct table t;
+    char number[HUMAN_GROUPED];
+
+    if (!count) return;
+    if (n == 1) {
+        table_text(l, 0, 2,
+                   arena_printf(a, "%s hidden because %.*s; --all shows them.",
+                                human_grouped(count, number), STR(text_of(&reasons[0], "text"))),
+                   out);
+        return;
+    }
+    table_init(&t, a, cols, 2);
+    for (size_t i = 0; i < n; i++) {
+        table_printf(&t, TABLE_PLAIN, "%s", human_grouped(count_of(&reasons[i], "count"), number));
+        table_put(&t, TABLE_DIM, text_of(&reasons[i], "text"));
+    }
+    table_text(
+        l, 0, 2,
+        arena_printf(a, "%s hidden because (--all shows them):", human_grouped(count, number)),
+        out);
+    table_write(&t, l, 2, out);
+}
+
+void catalog_view_page(const struct json *page, const struct table_look *l, struct arena *a,
+                       buf *out)
+{
+    struct table_col cols[COLUMNS];
+    const struct json *models;
+    size_t n = items_of(page, "models", &models);
+    struct view v = {0};
+    uint32_t shown = 0;
+
+    choose_columns(cols, text_of(page, "query"), l->width);
+    look_through(&v, page);
+    table_init(&v.t, a, cols, COLUMNS);
+    for (size_t i = 0; i < n; i++)
+        put_model(&v, &models[i]);
+    if (n) {
+        shown = table_write(&v.t, l, 0, out);
+        buf_ch(out, '\n');
+        say_total(page, n, l, a, out);
+    } else if (count_of(json_get(page, "hidden"), "count")) {
+        buf_c(out, "No model that matches runs here.\n");
+    } else {
+        buf_c(out, "No model matches.\n");
+    }
+    if (v.estimated && shown >> C_MEMORY & 1)
+        table_text(l, 0, 2,
+                   S("~ is an estimate by the number of parameters; `rbee fit MODEL` reads the "
+                     "file's header."),
+                   out);
+    if (v.slow)
+        table_text(l, 0, 2, S("Speeds are still being measured; ask again in a moment."), out);
+    say_hidden(page, l, a, out);
+}
+
+/* ---- facets ---- */
+
+/* One "llama 812", after a comma or at the beginning; values stay with their counts. */
+static void put_item(const struct table_look *l, int indent, enum table_tone tone, str item,
+                     int *at, buf *out)
+{
+    int width = table_columns(item);
+
+    if (*at > indent) {
+        buf_ch(out, ',');
+        if (l->width && *at + 3 + width > l->width) {
+            buf_printf(out, "\n%*s", indent, "");
+            *at = indent;
+        } else {
+            buf_ch(out, ' ');
+            *at += 2;
+        }
+    }
+    table_tone(l, tone, item, out);
+    *at += width;
+}
+
+static void put_values(const struct json *facet, const struct table_look *l, int indent,
+                       struct arena *a, buf *out)
+{
+    const struct json *values;
+    size_t n = items_of(facet, "values", &values), left = 0;
+    char count[HUMAN_GROUPED];
+    int at = indent;
+
+    for (size_t i = 0; i < n; i++) {
+        bool chosen = json_bool(json_get(&values[i], "chosen"), false);
+        uint64_t many = count_of(&values[i], "count");
+
+        left += many && !chosen && l->width && i >= FACET_SHOWN;
+        if (!chosen && (!many || (l->width && i >= FACET_SHOWN))) continue;
+        put_item(l, indent, chosen ? TABLE_GOOD : TABLE_PLAIN,
+                 arena_printf(a, "%.*s %s", STR(table_clean(a, text_of(&values[i], "value"))),
+                              human_grouped(many, count)),
+                 &at, out);
+    }
+    if (left + count_of(facet, "more"))
+        put_item(l, indent, TABLE_DIM,
+                 arena_printf(a, "%s more", human_grouped(left + count_of(facet, "more"), count)),
+                 &at, out);
+    buf_ch(out, '\n');
+}
+
+void catalog_view_facets(const struct json *facets, const struct table_look *l, struct arena *a,
+                         buf *out)
+{
+    size_t n;
+    int widest = 0;
+
+    facets = json_get(facets, "facets");
+    n = facets && facets->type == JSON_OBJ ? facets->n : 0;
+    for (size_t i = 0; i < n; i++)
+        if ((int)facets->items[i].key.n > widest) widest = (int)facets->items[i].key.n;
+    for (size_t i = 0; i < n; i++) {
+        const struct json *f = &facets->items[i], *values;
+
+        if (!items_of(f, "values", &values)) continue;
+        table_tone(l, TABLE_HEAD, table_clean(a, f->key), out);
+        buf_printf(out, "%*s", widest + 2 - table_columns(f->key), "");
+        put_values(f, l, widest + 2, a, out);
+    }
+}
