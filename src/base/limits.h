@@ -79,6 +79,8 @@
 #define LIMIT_STORE_MODELS   10000
 #define LIMIT_STORE_DEPTH    4 /* folders below a root */
 #define LIMIT_STORE_ARENA    MIB(64)
+#define LIMIT_FIT_LINES      20000   /* files times machines that are judged at once */
+#define LIMIT_FIT_ARENA      GIB(2)  /* the headers of one model */
 #define LIMIT_PULL_STREAMS   16      /* ranges of one file that come at once */
 #define LIMIT_PULL_REPLY     MIB(64) /* what the hub says of one repository */
 #define LIMIT_PULL_SMALL     MIB(64) /* a config.json, read before its weights */

@@ -133,27 +133,78 @@ enum err precheck_pick(struct precheck *p, str want, const struct precheck_for *
 
 /* ---- the verdict ---- */
 
-static void warn_gated(const struct precheck *p, struct verdict *v)
+/* What the Hub says, with what a header of the repository says better. */
+static struct hub_model better_words(const struct precheck *p, const struct verdict *own,
+                                     enum filename_format format)
 {
-    if (p->repo.gated && !p->conf->net.token && v->warnings.n < VERDICT_LINES)
-        v->warnings.line[v->warnings.n++] =
-            S("gated: its owner has to be asked on the Hub before a download");
+    struct hub_model m = p->hub;
+
+    if (own->shape.source != MEMORY_NONE) m.shape = &own->shape;
+    if (own->compatible && format == FILENAME_GGUF && hub_family(own->arch)) {
+        m.arch = own->arch;
+        m.family = hub_family(own->arch);
+    }
+    return m;
+}
+
+static bool is_said(const struct verdict_lines *l, str line)
+{
+    for (uint32_t i = 0; i < l->n; i++)
+        if (str_eq(l->line[i], line)) return true;
+    return false;
+}
+
+/* Gated, reads images elsewhere: no header says so. */
+static void add_facts(const struct precheck *p, const struct precheck_for *f, struct verdict *v)
+{
+    struct hub_model m = better_words(p, v, v->format);
+    struct verdict said;
+    size_t set = 0;
+
+    while (set < m.n_sets && !precheck_is_picked(p, set))
+        set++;
+    if (set == m.n_sets) return;
+    verdict_hub(&said, p->a, &m, set, f->caps, f->device, f->ask);
+    for (uint32_t i = 0; i < said.warnings.n && v->warnings.n < VERDICT_LINES; i++)
+        if (!is_said(&v->warnings, said.warnings.line[i]))
+            v->warnings.line[v->warnings.n++] = said.warnings.line[i];
+}
+
+static uint64_t weight_bytes(const struct precheck *p)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < p->pick.n; i++) {
+        const struct pick_file *f = &p->repo.files[p->pick.files[i]];
+
+        if (f->name.kind == FILENAME_WEIGHTS) bytes += f->bytes;
+    }
+    return bytes;
+}
+
+/* What was read is no model, in the words of who read it. */
+static void refused(const struct precheck *p, const struct precheck_for *f, struct verdict *v)
+{
+    *v = (struct verdict){.why = JUDGE_HEADER,
+                          .fit_kv = DTYPE_COUNT,
+                          .format = p->pick.folder ? FILENAME_SAFETENSORS : FILENAME_GGUF,
+                          .evidence = S("header"),
+                          .n_ctx = f->ask->n_ctx,
+                          .n_slots = f->ask->n_slots};
+    v->reasons.line[v->reasons.n++] = arena_str(p->a, str_c(p->remote.why));
 }
 
 void precheck_judge(const struct precheck *p, const struct precheck_for *f, struct verdict *v)
 {
     const struct remote *r = &p->remote;
 
-    if (r->opened && r->headers) {
+    v->compatible = true;
+    if (r->headers)
         verdict_header(v, p->a, &r->g, f->caps, f->device, f->ask);
-    } else {
-        *v = (struct verdict){.format = p->pick.folder ? FILENAME_SAFETENSORS : FILENAME_GGUF,
-                              .evidence = p->pick.folder ? S("config.json") : S("header"),
-                              .n_ctx = f->ask->n_ctx,
-                              .n_slots = f->ask->n_slots};
-        v->reasons.line[v->reasons.n++] = str_c(r->why);
-    }
-    warn_gated(p, v);
+    else if (r->folder)
+        verdict_config(v, p->a, &r->texts, weight_bytes(p), f->caps, f->device, f->ask);
+    if (!r->opened && v->compatible) refused(p, f, v);
+    if (v->compatible) add_facts(p, f, v);
 }
 
 bool precheck_runs(const struct verdict *v, const struct verdict_ask *ask)
@@ -190,11 +241,40 @@ bool precheck_is_picked(const struct precheck *p, size_t set)
     return false;
 }
 
+/* Do all files of that format share the reason? Their layers, vocabulary and template are one. */
+static bool is_shared(enum judge_why why)
+{
+    return why == JUDGE_FAMILY || why == JUDGE_HEADER || why == JUDGE_OP ||
+           why == JUDGE_TOKENIZER || why == JUDGE_CONTEXT || why == JUDGE_SLOTS ||
+           why == JUDGE_KV_TYPE;
+}
+
+/* The Hub's words on a set with what the header of another one says better. */
+static void judge_sibling(const struct precheck *p, size_t set, const struct precheck_for *f,
+                          struct verdict *v)
+{
+    const struct hub_set *s = &p->hub.sets[set];
+    struct hub_model m;
+    struct verdict own;
+
+    precheck_judge(p, f, &own);
+    if (s->kind == FILENAME_WEIGHTS && s->format == own.format && p->remote.opened &&
+        !own.compatible && is_shared(own.why)) {
+        *v = own;
+        v->quant = str_c(s->quant);
+        return;
+    }
+    m = better_words(p, &own, s->format);
+    verdict_hub(v, p->a, &m, set, f->caps, f->device, f->ask);
+}
+
 void precheck_judge_set(const struct precheck *p, size_t set, const struct precheck_for *f,
                         struct verdict *v)
 {
     if (precheck_is_picked(p, set))
         precheck_judge(p, f, v);
+    else if (p->picked)
+        judge_sibling(p, set, f, v);
     else
         verdict_hub(v, p->a, &p->hub, set, f->caps, f->device, f->ask);
 }

@@ -257,15 +257,15 @@ static enum err read_texts(const struct reader *d, struct hf_file *files, size_t
     static const char *const names[] = {"config.json", "tokenizer_config.json",
                                         "generation_config.json", "chat_template.jinja",
                                         "1_Pooling/config.json"};
-    str *const kept[] = {&d->r->config, &d->r->tokenizer_config, &d->r->generation_config};
+    struct hf_meta_files *t = &d->r->texts;
+    str *const kept[] = {&t->config, &t->tokenizer_config, &t->generation_config, &t->chat_template,
+                         &t->pooling};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        str text;
-        enum err code = read_text(d, names[i], &text);
+        enum err code = read_text(d, names[i], kept[i]);
 
         if (code) return code;
-        if (i < sizeof kept / sizeof *kept) *kept[i] = text;
-        if (text.n) files[(*n)++] = (struct hf_file){str_c(names[i]), text, text.n};
+        if (kept[i]->n) files[(*n)++] = (struct hf_file){str_c(names[i]), *kept[i], kept[i]->n};
     }
     return ERR_OK;
 }
@@ -281,7 +281,7 @@ static enum err open_folder(const struct reader *d)
 
     if (!files) return ERR_FAIL(d->e, NOMEM, "no memory for a list of %zu files", d->p->n);
     if ((code = read_texts(d, files, &n))) return code;
-    if (hf_parse_config(&r->g, r->config, &why)) {
+    if (hf_parse_config(&r->g, r->texts.config, &why)) {
         refuse(r, why.code, why.text);
         return ERR_OK;
     }

@@ -16,6 +16,7 @@
 #define STORE_REMOTE_H
 
 #include "model/gguf.h"
+#include "model/hf_meta.h"
 #include "store/hubapi.h"
 #include "store/store.h"
 
@@ -36,8 +37,8 @@ struct remote {
     /* All parts, or the folder as hf_open() presents it; no values. */
     struct gguf g;
     bool headers; /* g has the tensors as they are in the files; false: the keys of a config.json */
-    str config, tokenizer_config, generation_config; /* of a folder; empty: not there */
-    enum err refused; /* what was read is no model that is read here; ERR_OK: it may be */
+    struct hf_meta_files texts; /* of a folder, in the arena */
+    enum err refused;           /* what was read is no model that is read here; ERR_OK: it may be */
     char why[ERR_TEXT_MAX];
     uint64_t fetched; /* bytes that came over the network */
 };
