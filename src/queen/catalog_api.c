@@ -106,9 +106,9 @@ static void refuse(struct question *q, enum err code, const char *text)
     struct http_req *r = q->r;
 
     r->gone = NULL;
-    question_free(q);
     if (code == ERR_BUSY) http_set_header(r, "Retry-After", "1");
     http_error(r, code, "%s", text);
+    question_free(q); /* the text may be its own */
 }
 
 /* A model that the catalogue does not have. */
@@ -179,7 +179,8 @@ static bool wait_for_more(struct question *q)
     struct catalog_api *x = q->of;
     enum shelf_missing m = q->answer.missing;
     const struct err_info *failed = fetch_failed(x->fetcher, m, q->id);
-    uint64_t patient = (uint64_t)(q->wait_said ? q->wait : patience[m]) * 1000000000u;
+    unsigned wait = patience[m == SHELF_HEADER && q->answer.decides ? SHELF_DETAIL : m];
+    uint64_t patient = (uint64_t)(q->wait_said ? q->wait : wait) * 1000000000u;
 
     if (!q->may_fetch || m == SHELF_NOTHING || q->asked & 1u << m) return false;
     if (failed) {

@@ -64,7 +64,8 @@ struct shelf_ask {
 struct shelf_answer {
     int status; /* 200; 404 with the reasons */
     enum shelf_missing missing;
-    str set; /* whose header is missing; in the arena */
+    str set;      /* whose header is missing; in the arena */
+    bool decides; /* whether the model runs depends on that */
 };
 
 /* ERR_NOMODEL: there is no such row, and x->missing says so. */

@@ -327,17 +327,20 @@ static enum err find_set(const struct page *p, size_t *out)
                     STR(str_sub(want, 0, 100)));
 }
 
-/* A header is worth fetching for what may run. */
+/* A header is worth fetching for what may run; where nothing says what the model is, it decides. */
 static enum err what_is_missing(const struct page *p, struct shelf_answer *x)
 {
     size_t set;
     enum err err = find_set(p, &set);
+    const struct verdict *v;
     bool may_run;
 
     if (err) return err;
     if (!p->row.detailed) x->missing = SHELF_DETAIL;
     if (x->missing || !p->by_set || !p->m.sha.n) return ERR_OK;
-    may_run = !p->s->n_devices || p->v[set * p->s->n_devices].compatible;
+    v = &p->v[set * p->s->n_devices];
+    x->decides = p->s->n_devices && v->why == JUDGE_NO_ARCH;
+    may_run = !p->s->n_devices || v->compatible || x->decides;
     if (may_run && p->m.sets[set].n_files == p->m.sets[set].n_expected &&
         !shelf_header_of(p->s, &p->m, p->m.sets[set].name)) {
         x->missing = SHELF_HEADER;
