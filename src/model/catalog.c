@@ -190,7 +190,7 @@ static size_t weight_sets(const struct hub_model *m)
 static enum err room(struct catalog *c, size_t sets, size_t languages, size_t text,
                      struct err_info *e)
 {
-    size_t rows = c->size, judges = c->size_sets;
+    size_t rows = c->size, judges = c->size_sets, keys = judges;
     if (c->n >= LIMIT_INDEX_ROWS || c->n_sets + sets > LIMIT_INDEX_SETS ||
         c->n_languages + languages > LIMIT_INDEX_SETS || c->n_text + text > LIMIT_INDEX_TEXT)
         return ERR_FAIL(e, LIMIT, "a catalogue holds at most %u models with %u sets and %zu bytes",
@@ -202,6 +202,7 @@ static enum err room(struct catalog *c, size_t sets, size_t languages, size_t te
               grow((void **)&c->model, &rows, c->n + 1, sizeof *c->model);
     if (ok) c->size = rows;
     ok = ok && grow((void **)&c->judge, &judges, c->n_sets + sets, sizeof *c->judge) &&
+         grow((void **)&c->key, &keys, c->n_sets + sets, sizeof *c->key) &&
          grow((void **)&c->set, &c->size_sets, c->n_sets + sets, sizeof *c->set) &&
          grow((void **)&c->language, &c->size_languages, c->n_languages + languages,
               sizeof *c->language) &&
@@ -227,6 +228,7 @@ static void move_row(struct catalog *c, size_t r, struct catalog *to)
     c->cold[r].search = move_text(to->text, &to->n_text, c, c->cold[r].search);
     for (uint32_t i = 0; i < h->n_sets; i++) {
         to->judge[to->n_sets + i] = c->judge[h->first_set + i];
+        to->key[to->n_sets + i] = c->key[h->first_set + i];
         to->set[to->n_sets + i] = c->set[h->first_set + i];
         to->set[to->n_sets + i].name =
             move_text(to->text, &to->n_text, c, c->set[h->first_set + i].name);
@@ -248,9 +250,14 @@ static void compact(struct catalog *c)
         grow((void **)&to.text, &to.size_text, c->live_text + 1, 1) &&
         grow((void **)&to.judge, &to.size_sets, c->live_sets + 1, sizeof *to.judge) &&
         grow((void **)&to.language, &to.size_languages, c->live_languages + 1, sizeof *to.language);
-    if (ok) to.set = mem_array(to.size_sets, sizeof *to.set);
-    if (!ok || !to.set) {
+    if (ok) {
+        to.set = mem_array(to.size_sets, sizeof *to.set);
+        to.key = mem_array(to.size_sets, sizeof *to.key);
+    }
+    if (!ok || !to.set || !to.key) {
         mem_free(to.text);
+        mem_free(to.set);
+        mem_free(to.key);
         mem_free(to.judge);
         mem_free(to.language);
         return;
@@ -260,8 +267,10 @@ static void compact(struct catalog *c)
     mem_free(c->text);
     mem_free(c->judge);
     mem_free(c->set);
+    mem_free(c->key);
     mem_free(c->language);
     c->text = to.text;
+    c->key = to.key;
     c->judge = to.judge;
     c->set = to.set;
     c->language = to.language;
@@ -329,18 +338,17 @@ static void put_sets(struct catalog *c, const struct hub_model *m, struct catalo
     for (size_t i = 0; i < m->n_sets; i++) {
         const struct hub_set *s = &m->sets[i];
         uint32_t quant = 0;
-        if (s->kind != FILENAME_WEIGHTS) continue;
+        if (s->kind != FILENAME_WEIGHTS || !s->format) continue;
         /* The word is there: codes_of() added it. */
         if (!dict_code(&c->dict[CATALOG_D_QUANT], str_c(s->quant), &quant) || quant > UINT8_MAX)
             quant = 0;
-        c->set[c->n_sets] = (struct catalog_set){.name = put_text(c, s->name),
-                                                 .bytes = s->bytes,
-                                                 .quant = (uint8_t)quant,
-                                                 .files_said = true};
+        c->set[c->n_sets] = (struct catalog_set){put_text(c, s->name), s->bytes};
+        c->key[c->n_sets] = (struct catalog_key){(uint8_t)quant, (uint8_t)s->format};
         judge_set_from(&c->judge[c->n_sets++], s);
     }
     if (c->n_sets == h->first_set) {
         c->set[c->n_sets] = (struct catalog_set){0};
+        c->key[c->n_sets] = (struct catalog_key){0};
         c->judge[c->n_sets++] =
             (struct judge_set){.kind = FILENAME_WEIGHTS, .dtype = DTYPE_COUNT, .whole = true};
     }
@@ -477,6 +485,7 @@ void catalog_free(struct catalog *c)
     mem_free(c->slot);
     mem_free(c->set);
     mem_free(c->judge);
+    mem_free(c->key);
     mem_free(c->language);
     mem_free(c->text);
     mem_free(c);

@@ -38,25 +38,41 @@ static uint64_t speakers(const struct catalog_filter *f, size_t set)
     return f->too_large && !f->all ? f->v->runs[set] : f->v->fits[set];
 }
 
-static void gather(struct catalog_filter *f, size_t row, struct values *v)
+/* Without filters on sets: whether a set counts is one mask. */
+static void gather_all(const struct catalog_filter *f, size_t row, struct values *v)
 {
     const struct catalog_hot *h = &f->c->hot[row];
-    *v = (struct values){0};
-    catalog_row_begin(f, row);
+    const uint64_t *does = f->v ? (f->too_large && !f->all ? f->v->runs : f->v->fits) : NULL;
+    uint64_t machines = 0;
     for (size_t i = h->first_set; i < (size_t)h->first_set + h->n_sets; i++) {
-        uint64_t within = catalog_set_within(f, i);
-        if (!within) continue;
-        uint8_t q = f->c->set[i].quant;
-        bool format = catalog_set_format(f, i), quant = catalog_set_quant(f, i);
+        uint8_t q = f->c->key[i].quant;
+        if (does) machines |= does[i];
+        if (does && !f->all && !(does[i] & f->machines)) continue;
+        v->any = true;
+        v->formats |= catalog_set_formats(f->c, row, i);
+        v->quants[q / 64] |= (uint64_t)1 << (q % 64);
+    }
+    v->machines = machines & f->on_backend;
+    v->backends = machines & f->on_machine;
+}
+
+static void gather(const struct catalog_filter *f, size_t row, struct values *v)
+{
+    const struct catalog_hot *h = &f->c->hot[row];
+    for (size_t i = h->first_set; i < (size_t)h->first_set + h->n_sets; i++) {
+        uint64_t within = catalog_set_within(f, row, i);
+        bool format = catalog_set_format(f, row, i), quant = catalog_set_quant(f, i);
+        uint8_t q = f->c->key[i].quant;
+        if (!within || (!format && !quant)) continue;
         if (format && quant) {
             uint64_t bits = speakers(f, i) & within;
             v->machines |= bits & f->on_backend;
             v->backends |= bits & f->on_machine;
         }
         if (f->machines) within &= f->machines;
-        if ((!format && !quant) || !within || !shown(f, i, within & f->machines)) continue;
+        if (!within || !shown(f, i, within & f->machines)) continue;
         v->any |= format && quant;
-        if (quant) v->formats |= catalog_set_formats(f, i);
+        if (quant) v->formats |= catalog_set_formats(f->c, row, i);
         if (format) v->quants[q / 64] |= (uint64_t)1 << (q % 64);
     }
 }
@@ -100,9 +116,14 @@ static void pass(struct tally *t)
     const struct catalog *c = t->f.c;
     for (size_t row = 0; row < c->n; row++) {
         uint32_t fails = catalog_row_fails(&t->f, row);
-        struct values v;
+        struct values v = {0};
         if (fails == CATALOG_FAILS) continue;
-        gather(&t->f, row, &v);
+        if (fails && !t->f.by_set)
+            v.any = catalog_look(&t->f, row).seen == CATALOG_SHOWN;
+        else if (t->f.by_set)
+            gather(&t->f, row, &v);
+        else
+            gather_all(&t->f, row, &v);
         if (v.any) add_row(t, row, fails ? fails : UINT32_MAX);
         if (!fails) add_sets(t, &v);
     }

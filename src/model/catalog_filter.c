@@ -10,11 +10,6 @@
 
 #define GIVEN(f) ((uint64_t)1 << (f))
 
-#define SET_FIELDS                                                                                 \
-    (GIVEN(CATALOG_FORMAT) | GIVEN(CATALOG_QUANT) | GIVEN(CATALOG_MIN_BYTES) |                     \
-     GIVEN(CATALOG_MAX_BYTES) | GIVEN(CATALOG_MAX_MEMORY) | GIVEN(CATALOG_MACHINE) |               \
-     GIVEN(CATALOG_BACKEND))
-
 static bool given(const struct catalog_filter *f, enum catalog_field field)
 {
     return (f->q->given & GIVEN(field)) != 0;
@@ -125,7 +120,9 @@ enum err catalog_filter_init(struct catalog_filter *f, struct catalog *c,
     for (size_t i = 0; i < q->list[CATALOG_FORMAT].n; i++)
         f->formats |= 1u << filename_format_from(q->list[CATALOG_FORMAT].v[i]);
     f->all = given(f, CATALOG_ALL) && q->number[CATALOG_ALL];
-    f->by_set = (q->given & SET_FIELDS) != 0;
+    f->by_bytes = given(f, CATALOG_MIN_BYTES) || given(f, CATALOG_MAX_BYTES);
+    f->by_memory = given(f, CATALOG_MAX_MEMORY);
+    f->by_set = f->by_bytes || f->by_memory || given(f, CATALOG_FORMAT) || given(f, CATALOG_QUANT);
     f->too_large = given(f, CATALOG_FITS) && !q->number[CATALOG_FITS];
     return ERR_OK;
 }
@@ -221,51 +218,24 @@ uint32_t catalog_row_fails(const struct catalog_filter *f, size_t row)
 
 /* ---- sets ---- */
 
-void catalog_row_begin(struct catalog_filter *f, size_t row)
-{
-    f->row = row;
-    if (!given(f, CATALOG_MAX_MEMORY) || !f->v) return;
-    for (size_t i = 0; i < f->c->n_devices; i++) {
-        struct judge_beside b;
-        judge_beside(&b, &f->c->model[row], &f->c->device[i].device, &f->v->ask);
-        f->beside[i] = b.need.total;
-    }
-}
-
 uint64_t catalog_set_bytes(const struct catalog_filter *f, size_t set)
 {
     uint64_t bytes = f->c->set[set].bytes;
     return bytes || !f->v ? bytes : f->v->weights[set];
 }
 
-uint64_t catalog_set_within(const struct catalog_filter *f, size_t set)
+uint64_t catalog_set_limits(const struct catalog_filter *f, size_t row, size_t set)
 {
     uint64_t within = 0, need;
-    if ((f->q->given & (GIVEN(CATALOG_MIN_BYTES) | GIVEN(CATALOG_MAX_BYTES))) &&
+    if (f->by_bytes &&
         !in_range(f, CATALOG_MIN_BYTES, CATALOG_MAX_BYTES, catalog_set_bytes(f, set)))
         return 0;
-    if (!given(f, CATALOG_MAX_MEMORY)) return UINT64_MAX;
+    if (!f->by_memory) return UINT64_MAX;
     if (!f->v || !f->v->weights[set]) return 0;
     for (size_t i = 0; i < f->c->n_devices; i++)
-        if (!__builtin_add_overflow(f->v->weights[set], f->beside[i], &need) &&
+        if (!__builtin_add_overflow(f->v->weights[set], catalog_cell(f->c, f->v, row, i)->beside,
+                                    &need) &&
             need <= f->q->number[CATALOG_MAX_MEMORY])
             within |= (uint64_t)1 << i;
     return within;
-}
-
-unsigned catalog_set_formats(const struct catalog_filter *f, size_t set)
-{
-    const struct catalog *c = f->c;
-    return c->set[set].files_said ? 1u << c->judge[set].format : c->cold[f->row].formats;
-}
-
-bool catalog_set_format(const struct catalog_filter *f, size_t set)
-{
-    return !f->formats || (f->formats & catalog_set_formats(f, set));
-}
-
-bool catalog_set_quant(const struct catalog_filter *f, size_t set)
-{
-    const struct catalog_codes *k = &f->codes[CATALOG_D_QUANT];
-    return !k->bit || has_code(k, f->c->set[set].quant);
 }

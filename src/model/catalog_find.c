@@ -19,14 +19,13 @@
 
 /* ---- why a row is hidden ---- */
 
-static enum judge_why why_hidden(struct catalog_filter *f, size_t row,
+static enum judge_why why_hidden(const struct catalog_filter *f, size_t row,
                                  const struct catalog_look *look)
 {
-    uint64_t every = UINT64_MAX >> (64 - f->c->n_devices);
     struct catalog_pick p;
     if (look->runs) return JUDGE_MEMORY;
-    if (f->machines == every && !(f->q->given & GIVEN(CATALOG_MAX_MEMORY)))
-        return (enum judge_why)f->v->why[look->first];
+    if (!f->by_set && f->machines >> f->v->row_machine[row] & 1)
+        return (enum judge_why)catalog_cell(f->c, f->v, row, f->v->row_machine[row])->why;
     catalog_pick(f, row, look, &p);
     return p.out.why;
 }
@@ -132,24 +131,25 @@ static uint64_t name_key(str id)
 }
 
 /* 0: the row has no such value. */
-static uint64_t value_of(struct catalog_filter *f, enum catalog_sort by, size_t row,
+static uint64_t value_of(const struct catalog_filter *f, enum catalog_sort by, size_t row,
                          const struct catalog_look *look)
 {
     const struct catalog_cold *d = &f->c->cold[row];
+    struct catalog_pick p;
     switch (by) {
     case CATALOG_BY_TRENDING: return bits_of(d->trending);
     case CATALOG_BY_LIKES: return d->likes;
     case CATALOG_BY_UPDATED: return d->updated > 0 ? (uint64_t)d->updated : 0;
     case CATALOG_BY_CREATED: return d->created > 0 ? (uint64_t)d->created : 0;
-    case CATALOG_BY_SIZE: return catalog_pick_bytes(f, row, look);
+    case CATALOG_BY_SIZE: catalog_pick(f, row, look, &p); return catalog_set_bytes(f, p.set);
     case CATALOG_BY_PARAMS: return f->c->model[row].params;
-    case CATALOG_BY_SPEED: return bits_of((double)catalog_pick_speed(f, row, look));
+    case CATALOG_BY_SPEED: catalog_pick(f, row, look, &p); return bits_of((double)p.out.decode);
     case CATALOG_BY_NAME: return name_key(catalog_str(f->c, d->id)) + 1;
     default: return d->downloads;
     }
 }
 
-static uint64_t key_of(struct catalog_filter *f, const struct order *o, size_t row,
+static uint64_t key_of(const struct catalog_filter *f, const struct order *o, size_t row,
                        const struct catalog_look *look)
 {
     uint64_t v = value_of(f, o->by, row, look);
@@ -218,7 +218,7 @@ static enum err row_lists(struct catalog_row *r, const struct catalog *c, size_t
         languages[r->n_languages++] =
             word(c, CATALOG_D_LANGUAGE, c->language[h->first_language + i]);
     for (uint32_t i = 0; i < h->n_sets; i++) {
-        uint8_t q = c->set[h->first_set + i].quant;
+        uint8_t q = c->key[h->first_set + i].quant;
         if (!q || seen[q / 64] >> (q % 64) & 1) continue;
         seen[q / 64] |= (uint64_t)1 << (q % 64);
         quants[r->n_quants++] = word(c, CATALOG_D_QUANT, q);
@@ -229,16 +229,15 @@ static enum err row_lists(struct catalog_row *r, const struct catalog *c, size_t
 }
 
 /* The machines on which one of the sets that pass the filters fits. */
-static enum err row_machines(struct catalog_row *r, struct catalog_filter *f, size_t row,
+static enum err row_machines(struct catalog_row *r, const struct catalog_filter *f, size_t row,
                              struct arena *a, struct err_info *e)
 {
     const struct catalog *c = f->c;
     const struct catalog_hot *h = &c->hot[row];
     uint64_t fits = 0;
-    catalog_row_begin(f, row);
     for (size_t i = h->first_set; i < (size_t)h->first_set + h->n_sets; i++)
-        if (catalog_set_format(f, i) && catalog_set_quant(f, i))
-            fits |= f->v->fits[i] & catalog_set_within(f, i) & f->machines;
+        if (catalog_set_format(f, row, i) && catalog_set_quant(f, i))
+            fits |= f->v->fits[i] & catalog_set_within(f, row, i) & f->machines;
     str *names = ARENA_NEW(a, str, c->n_devices + 1);
     if (!names) return ERR_FAIL(e, NOMEM, "no memory for a page");
     for (size_t i = 0; i < c->n_devices; i++)
@@ -247,16 +246,16 @@ static enum err row_machines(struct catalog_row *r, struct catalog_filter *f, si
     return ERR_OK;
 }
 
-static enum err row_verdict(struct catalog_row *r, struct catalog_filter *f, size_t row,
+static enum err row_verdict(struct catalog_row *r, const struct catalog_filter *f, size_t row,
                             struct arena *a, struct err_info *e)
 {
     const struct catalog *c = f->c;
     struct catalog_look look = catalog_look(f, row);
     struct catalog_pick p;
-    catalog_pick(f, row, &look, &p);
+    catalog_pick_full(f, row, &look, &p);
     r->set = catalog_str(c, c->set[p.set].name);
-    r->quant = word(c, CATALOG_D_QUANT, c->set[p.set].quant);
-    r->format = (enum filename_format)c->judge[p.set].format;
+    r->quant = word(c, CATALOG_D_QUANT, c->key[p.set].quant);
+    r->format = (enum filename_format)c->key[p.set].format;
     r->set_bytes = catalog_set_bytes(f, p.set);
     r->set_estimated = r->set_bytes && !c->set[p.set].bytes;
     if (p.machine == SIZE_MAX) return ERR_OK;
@@ -268,7 +267,7 @@ static enum err row_verdict(struct catalog_row *r, struct catalog_filter *f, siz
     return row_machines(r, f, row, a, e);
 }
 
-static enum err row_fill(struct catalog_row *r, struct catalog_filter *f, size_t row,
+static enum err row_fill(struct catalog_row *r, const struct catalog_filter *f, size_t row,
                          struct arena *a, struct err_info *e)
 {
     const struct catalog *c = f->c;
@@ -293,7 +292,7 @@ static enum err row_fill(struct catalog_row *r, struct catalog_filter *f, size_t
         .bytes = d->bytes,
         .trending = d->trending,
         .context = m->context,
-        .n_sets = c->set[h->first_set].files_said ? h->n_sets : 0,
+        .n_sets = catalog_has_files(c, row) ? h->n_sets : 0,
         .can = h->can,
         .formats = d->formats,
         .gated = h->gated};

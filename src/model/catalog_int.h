@@ -67,15 +67,28 @@ struct catalog_cold {
     uint32_t library, formats;
 };
 
-/* What a set is called; what it is to the judge lies beside it. */
+/* What a set is called and how large it is; what it is to the judge lies beside it, and so does
+ * what filters read. */
 struct catalog_set {
     struct catalog_text name;
-    uint64_t bytes;  /* of its files; 0: not said */
-    uint8_t quant;   /* code */
-    bool files_said; /* false: it stands for a repository whose files are not known */
+    uint64_t bytes; /* of its files; 0: not said */
+};
+
+struct catalog_key {
+    uint8_t quant;  /* code */
+    uint8_t format; /* enum filename_format; NONE: it stands for a repository whose files are not
+                     * known, and what the repository says of formats holds */
 };
 
 /* ---- what the judge said, for one configuration ---- */
+
+/* The best set of a row on one machine. */
+struct catalog_cell {
+    uint64_t beside; /* bytes that it takes beside its weights */
+    uint32_t set;
+    float decode; /* tokens a second; 0: not known */
+    uint8_t why;
+};
 
 struct catalog_verdicts {
     struct verdict_ask ask;
@@ -86,13 +99,13 @@ struct catalog_verdicts {
     uint64_t *runs, *fits;
     uint64_t *weights; /* bytes that they take in memory; 0: not known */
     uint8_t *why;      /* of machines that refuse it, the reason that is nearest to running */
-    /* Over all rows, all sets and machines taken together. */
+    /* Over all rows: machines on which one of its sets does, and the machine it does best on. */
     size_t size_rows;
     uint64_t *row_runs, *row_fits;
-    uint32_t *row_set;    /* the best, on */
-    uint8_t *row_machine; /* the best */
-    uint8_t *row_why;
-    float *row_decode; /* tokens a second there; 0: not known */
+    uint8_t *row_machine;
+    /* Over all rows and machines, [row * machines + machine]. */
+    size_t size_cells;
+    struct catalog_cell *cell;
 };
 
 struct catalog {
@@ -105,6 +118,7 @@ struct catalog {
     size_t n_slots;
     size_t n_sets, size_sets, live_sets;
     struct catalog_set *set;
+    struct catalog_key *key;
     struct judge_set *judge;
     uint32_t *language;
     size_t n_languages, size_languages, live_languages;
@@ -119,6 +133,17 @@ struct catalog {
     struct catalog_verdicts verdicts[LIMIT_INDEX_ASKS];
     uint64_t clock; /* of `used` */
 };
+
+static inline bool catalog_has_files(const struct catalog *c, size_t row)
+{
+    return c->key[c->hot[row].first_set].format != FILENAME_NONE;
+}
+
+static inline const struct catalog_cell *
+catalog_cell(const struct catalog *c, const struct catalog_verdicts *v, size_t row, size_t machine)
+{
+    return &v->cell[row * c->n_devices + machine];
+}
 
 static inline str catalog_str(const struct catalog *c, struct catalog_text t)
 {
@@ -167,11 +192,9 @@ struct catalog_filter {
     unsigned sizes, contexts;                  /* bits of buckets; 0: all */
     unsigned cans, formats;                    /* 0: all */
     uint64_t on_machine, on_backend, machines; /* masks; the last: both */
-    bool all, too_large; /* what is shown: everything, also what does not fit */
-    bool by_set;         /* sets or machines are filtered, so that rows as a whole do not do */
-    /* Of the row that catalog_row_begin() was called for. */
-    size_t row;
-    uint64_t beside[LIMIT_INDEX_DEVICES]; /* bytes beside the weights, with max_memory only */
+    bool all, too_large;      /* what is shown: everything, also what does not fit */
+    bool by_bytes, by_memory; /* sets are filtered so */
+    bool by_set;              /* they are filtered in any way */
 };
 
 MUST_CHECK enum err catalog_filter_init(struct catalog_filter *f, struct catalog *c,
@@ -189,17 +212,34 @@ enum {
 /* The facet that a row fails as a bit; sets and machines are not looked at. */
 uint32_t catalog_row_fails(const struct catalog_filter *f, size_t row);
 
-/* Before the sets of a row are asked about. */
-void catalog_row_begin(struct catalog_filter *f, size_t row);
 /* Bytes of the files of a set; by parameters and bits where files have no sizes; 0: not known. */
 uint64_t catalog_set_bytes(const struct catalog_filter *f, size_t set);
-/* A set of the row by its bytes and memory: the machines whose memory it takes no more of than
+uint64_t catalog_set_limits(const struct catalog_filter *f, size_t row, size_t set);
+/* A set of a row by its bytes and memory: the machines on which it takes no more memory than
  * max_memory; 0: it does not pass. All machines there are when the query does not say. */
-uint64_t catalog_set_within(const struct catalog_filter *f, size_t set);
+static inline uint64_t catalog_set_within(const struct catalog_filter *f, size_t row, size_t set)
+{
+    return f->by_bytes || f->by_memory ? catalog_set_limits(f, row, set) : UINT64_MAX;
+}
+
 /* Bits 1 << enum filename_format: one, or several where files are not known. */
-unsigned catalog_set_formats(const struct catalog_filter *f, size_t set);
-bool catalog_set_format(const struct catalog_filter *f, size_t set);
-bool catalog_set_quant(const struct catalog_filter *f, size_t set);
+static inline unsigned catalog_set_formats(const struct catalog *c, size_t row, size_t set)
+{
+    uint8_t format = c->key[set].format;
+    return format ? 1u << format : c->cold[row].formats;
+}
+
+static inline bool catalog_set_format(const struct catalog_filter *f, size_t row, size_t set)
+{
+    return !f->formats || (f->formats & catalog_set_formats(f->c, row, set));
+}
+
+static inline bool catalog_set_quant(const struct catalog_filter *f, size_t set)
+{
+    const uint64_t *bit = f->codes[CATALOG_D_QUANT].bit;
+    uint8_t quant = f->c->key[set].quant;
+    return !bit || (bit[quant / 64] >> (quant % 64) & 1);
+}
 
 /* ---- the set that a row shows ---- */
 
@@ -212,23 +252,22 @@ struct catalog_look {
     size_t first;    /* set that passes */
 };
 
-struct catalog_look catalog_look(struct catalog_filter *f, size_t row);
+struct catalog_look catalog_look(const struct catalog_filter *f, size_t row);
 /* Whether a set that does so is shown. */
 static inline bool catalog_shows(const struct catalog_filter *f, bool runs, bool fits)
 {
     return f->all || !f->v || fits || (f->too_large && runs);
 }
 
-/* The best set of a row that passes, on the best machine for it; SIZE_MAX: no machine is asked
- * about. */
+/* The best set of a row that passes, on the best machine for it. */
 struct catalog_pick {
-    size_t set, machine;
-    struct judge_out out;
+    size_t set, machine;  /* machine SIZE_MAX: none is asked about */
+    struct judge_out out; /* its word, in full only by catalog_pick_full() */
 };
-void catalog_pick(struct catalog_filter *f, size_t row, const struct catalog_look *look,
+
+void catalog_pick(const struct catalog_filter *f, size_t row, const struct catalog_look *look,
                   struct catalog_pick *p);
-/* Bytes of the files, and tokens a second, of catalog_pick(). */
-uint64_t catalog_pick_bytes(struct catalog_filter *f, size_t row, const struct catalog_look *look);
-float catalog_pick_speed(struct catalog_filter *f, size_t row, const struct catalog_look *look);
+void catalog_pick_full(const struct catalog_filter *f, size_t row, const struct catalog_look *look,
+                       struct catalog_pick *p);
 
 #endif

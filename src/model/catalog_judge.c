@@ -20,16 +20,16 @@ void catalog_verdicts_fini(struct catalog_verdicts *v)
     mem_free(v->why);
     mem_free(v->row_runs);
     mem_free(v->row_fits);
-    mem_free(v->row_set);
     mem_free(v->row_machine);
-    mem_free(v->row_why);
-    mem_free(v->row_decode);
+    mem_free(v->cell);
     *v = (struct catalog_verdicts){0};
 }
 
-static bool room(struct catalog_verdicts *v, size_t rows, size_t sets)
+static bool room(struct catalog_verdicts *v, size_t rows, size_t sets, size_t machines)
 {
-    if (v->runs && sets <= v->size_sets && rows <= v->size_rows) return true;
+    size_t cells;
+    if (v->runs && sets <= v->size_sets && rows <= v->size_rows && rows * machines <= v->size_cells)
+        return true;
     size_t n = sets + sets / 8 + 64, r = rows + rows / 8 + 64;
     catalog_verdicts_fini(v);
     v->size_sets = n;
@@ -40,12 +40,11 @@ static bool room(struct catalog_verdicts *v, size_t rows, size_t sets)
     v->why = mem_array(n, sizeof *v->why);
     v->row_runs = mem_array(r, sizeof *v->row_runs);
     v->row_fits = mem_array(r, sizeof *v->row_fits);
-    v->row_set = mem_array(r, sizeof *v->row_set);
     v->row_machine = mem_array(r, sizeof *v->row_machine);
-    v->row_why = mem_array(r, sizeof *v->row_why);
-    v->row_decode = mem_array(r, sizeof *v->row_decode);
-    if (v->runs && v->fits && v->weights && v->why && v->row_runs && v->row_fits && v->row_set &&
-        v->row_machine && v->row_why && v->row_decode)
+    if (mem_mul(r, machines, &cells)) v->cell = mem_array(cells, sizeof *v->cell);
+    v->size_cells = cells;
+    if (v->runs && v->fits && v->weights && v->why && v->row_runs && v->row_fits &&
+        v->row_machine && v->cell)
         return true;
     catalog_verdicts_fini(v);
     return false;
@@ -61,7 +60,7 @@ void catalog_judge_set(const struct catalog *c, const struct verdict_ask *ask, s
     struct judge_beside beside;
     judge_beside(&beside, m, &d->device, ask);
     judge_set_with(o, m, NULL, &beside, d->caps, &d->device, ask);
-    if (o->compatible && c->set[set].files_said)
+    if (o->compatible && catalog_has_files(c, row))
         judge_set_with(o, m, &c->judge[set], &beside, d->caps, &d->device, ask);
 }
 
@@ -95,8 +94,9 @@ static size_t judge_sets(const struct catalog *c, struct catalog_verdicts *v, si
     size_t at = h->first_set, end = at + h->n_sets;
     struct judge_beside beside;
     judge_beside(&beside, m, &d->device, &v->ask);
+    v->cell[row * c->n_devices + machine].beside = beside.need.total;
     judge_set_with(best, m, NULL, &beside, d->caps, &d->device, &v->ask);
-    if (!best->compatible || !c->set[at].files_said) {
+    if (!best->compatible || !catalog_has_files(c, row)) {
         for (size_t i = at; i < end; i++)
             take(v, i, (uint64_t)1 << machine, best);
         return at;
@@ -117,18 +117,18 @@ static void judge_row(const struct catalog *c, struct catalog_verdicts *v, size_
     struct judge_out best = {0}, one;
     uint64_t runs = 0, fits = 0;
     for (unsigned machine = 0; machine < c->n_devices; machine++) {
-        size_t set = judge_sets(c, v, row, machine, &one);
+        struct catalog_cell *cell = &v->cell[row * c->n_devices + machine];
+        cell->set = (uint32_t)judge_sets(c, v, row, machine, &one);
+        cell->decode = one.decode;
+        cell->why = (uint8_t)one.why;
         runs |= (uint64_t)one.compatible << machine;
         fits |= (uint64_t)one.fits << machine;
         if (machine && !catalog_beats(&one, &best)) continue;
         best = one;
-        v->row_set[row] = (uint32_t)set;
         v->row_machine[row] = (uint8_t)machine;
     }
     v->row_runs[row] = runs;
     v->row_fits[row] = fits;
-    v->row_why[row] = (uint8_t)best.why;
-    v->row_decode[row] = best.decode;
 }
 
 static void judge_all(const struct catalog *c, struct catalog_verdicts *v)
@@ -164,7 +164,7 @@ enum err catalog_verdicts_for(struct catalog *c, const struct verdict_ask *ask,
     if (!v) v = oldest;
     if (v->revision != c->revision || !same_ask(&v->ask, ask)) {
         v->revision = 0;
-        if (!room(v, c->n, c->n_sets))
+        if (!room(v, c->n, c->n_sets, c->n_devices))
             return ERR_FAIL(e, NOMEM, "no memory for verdicts on %zu sets", c->n_sets);
         v->ask = *ask;
         judge_all(c, v);

@@ -2,63 +2,65 @@
  *
  * As verdict_hub() and verdict_best() have it: each machine takes the best set for itself (the
  * largest that fits), then the fastest machine wins. Whether a row is shown at all follows from
- * masks; the pick, which may ask the judge, is made only for rows of a page and for sorts that need
- * it. Rows under no filter on sets or machines were picked when they were judged.
+ * masks. The pick is made for rows of a page and for orders that need it; the judge is asked again
+ * only where the filters leave a machine another set than the one that was best when all were
+ * judged.
  */
 #include "model/catalog_int.h"
 
 /* *machines: those asked about on which it passes. */
-static bool passes(const struct catalog_filter *f, size_t set, uint64_t *machines)
+static bool passes(const struct catalog_filter *f, size_t row, size_t set, uint64_t *machines)
 {
-    uint64_t within = catalog_set_within(f, set);
+    uint64_t within = catalog_set_within(f, row, set);
     *machines = within & f->machines;
     if (f->machines) within = *machines;
-    return within && catalog_set_format(f, set) && catalog_set_quant(f, set);
+    return within && catalog_set_format(f, row, set) && catalog_set_quant(f, set);
 }
 
-struct catalog_look catalog_look(struct catalog_filter *f, size_t row)
+static void look_at_sets(const struct catalog_filter *f, size_t row, struct catalog_look *k)
 {
     const struct catalog_hot *h = &f->c->hot[row];
-    struct catalog_look k = {.seen = CATALOG_HIDDEN, .first = h->first_set};
-    if (!f->by_set) {
-        k.runs = f->v && f->v->row_runs[row];
-        k.fits = f->v && f->v->row_fits[row];
-    } else {
-        uint64_t runs = 0, fits = 0, machines;
-        bool any = false;
-        catalog_row_begin(f, row);
-        for (size_t i = h->first_set; i < (size_t)h->first_set + h->n_sets; i++) {
-            if (!passes(f, i, &machines)) continue;
-            if (!any) k.first = i;
-            any = true;
-            runs |= f->v ? f->v->runs[i] & machines : 0;
-            fits |= f->v ? f->v->fits[i] & machines : 0;
-        }
-        if (!any) k.seen = CATALOG_NO_SET;
-        k.runs = runs != 0;
-        k.fits = fits != 0;
+    uint64_t runs = 0, fits = 0, machines;
+    k->seen = CATALOG_NO_SET;
+    for (size_t i = h->first_set; i < (size_t)h->first_set + h->n_sets; i++) {
+        if (!passes(f, row, i, &machines)) continue;
+        if (k->seen == CATALOG_NO_SET) k->first = i;
+        k->seen = CATALOG_HIDDEN;
+        runs |= f->v ? f->v->runs[i] & machines : 0;
+        fits |= f->v ? f->v->fits[i] & machines : 0;
+    }
+    k->runs = runs != 0;
+    k->fits = fits != 0;
+}
+
+struct catalog_look catalog_look(const struct catalog_filter *f, size_t row)
+{
+    struct catalog_look k = {.seen = CATALOG_HIDDEN, .first = f->c->hot[row].first_set};
+    if (f->by_set) {
+        look_at_sets(f, row, &k);
+    } else if (f->v) {
+        k.runs = (f->v->row_runs[row] & f->machines) != 0;
+        k.fits = (f->v->row_fits[row] & f->machines) != 0;
     }
     if (k.seen == CATALOG_HIDDEN && catalog_shows(f, k.runs, k.fits)) k.seen = CATALOG_SHOWN;
     return k;
 }
 
 /* For each machine its best set, as judge_better() by columns; returns which machines have one. */
-static uint64_t sets_of(struct catalog_filter *f, size_t row, const struct catalog_look *k,
+static uint64_t sets_of(const struct catalog_filter *f, size_t row, const struct catalog_look *k,
                         size_t set[LIMIT_INDEX_DEVICES])
 {
     const struct catalog_hot *h = &f->c->hot[row];
     const uint64_t *weights = f->v->weights;
     uint64_t have = 0, machines;
-    catalog_row_begin(f, row);
     for (size_t i = h->first_set; i < (size_t)h->first_set + h->n_sets; i++) {
-        if (!passes(f, i, &machines)) continue;
+        if (!passes(f, row, i, &machines)) continue;
         if (k->runs) machines &= k->fits ? f->v->fits[i] : f->v->runs[i];
         for (; machines; machines &= machines - 1) {
             unsigned m = (unsigned)__builtin_ctzll(machines);
             bool first = !(have >> m & 1);
-            if (first || (k->fits   ? weights[i] > weights[set[m]]
-                          : k->runs ? weights[i] < weights[set[m]]
-                                    : false))
+            if (first || (k->fits && weights[i] > weights[set[m]]) ||
+                (k->runs && !k->fits && weights[i] < weights[set[m]]))
                 set[m] = i;
             have |= (uint64_t)1 << m;
         }
@@ -66,24 +68,39 @@ static uint64_t sets_of(struct catalog_filter *f, size_t row, const struct catal
     return have;
 }
 
-void catalog_pick(struct catalog_filter *f, size_t row, const struct catalog_look *k,
+/* What decides between machines, from what is kept where that is the same set. */
+static void word_of(const struct catalog_filter *f, size_t row, size_t set, size_t m,
+                    struct judge_out *o)
+{
+    const struct catalog_cell *cell = catalog_cell(f->c, f->v, row, m);
+    if (cell->set != set) {
+        catalog_judge_set(f->c, &f->v->ask, row, set, m, o);
+        return;
+    }
+    *o = (struct judge_out){.why = (enum judge_why)cell->why,
+                            .compatible = f->v->runs[set] >> m & 1,
+                            .fits = f->v->fits[set] >> m & 1,
+                            .decode = cell->decode};
+    if (o->compatible && !o->fits)
+        o->short_by = f->v->weights[set] + cell->beside - f->c->device[m].device.memory;
+}
+
+void catalog_pick(const struct catalog_filter *f, size_t row, const struct catalog_look *k,
                   struct catalog_pick *p)
 {
     size_t set[LIMIT_INDEX_DEVICES];
-    uint64_t have;
+    uint64_t have = f->machines;
     *p = (struct catalog_pick){.set = k->first, .machine = SIZE_MAX};
     if (!f->v) return;
-    if (!f->by_set) {
-        p->set = f->v->row_set[row];
-        p->machine = f->v->row_machine[row];
-        catalog_judge_set(f->c, &f->v->ask, row, p->set, p->machine, &p->out);
-        return;
-    }
-    have = sets_of(f, row, k, set);
+    if (f->by_set)
+        have = sets_of(f, row, k, set);
+    else if (f->machines >> f->v->row_machine[row] & 1)
+        have = (uint64_t)1 << f->v->row_machine[row];
     for (; have; have &= have - 1) {
         unsigned m = (unsigned)__builtin_ctzll(have);
         struct judge_out o;
-        catalog_judge_set(f->c, &f->v->ask, row, set[m], m, &o);
+        if (!f->by_set) set[m] = catalog_cell(f->c, f->v, row, m)->set;
+        word_of(f, row, set[m], m, &o);
         if (p->machine != SIZE_MAX && !catalog_beats(&o, &p->out)) continue;
         p->set = set[m];
         p->machine = m;
@@ -91,20 +108,10 @@ void catalog_pick(struct catalog_filter *f, size_t row, const struct catalog_loo
     }
 }
 
-uint64_t catalog_pick_bytes(struct catalog_filter *f, size_t row, const struct catalog_look *k)
+void catalog_pick_full(const struct catalog_filter *f, size_t row, const struct catalog_look *k,
+                       struct catalog_pick *p)
 {
-    struct catalog_pick p;
-    if (!f->v || (f->by_set && !k->runs)) return catalog_set_bytes(f, k->first);
-    if (!f->by_set) return catalog_set_bytes(f, f->v->row_set[row]);
-    catalog_pick(f, row, k, &p);
-    return catalog_set_bytes(f, p.set);
-}
-
-float catalog_pick_speed(struct catalog_filter *f, size_t row, const struct catalog_look *k)
-{
-    struct catalog_pick p;
-    if (!k->runs) return 0;
-    if (!f->by_set) return f->v->row_decode[row];
-    catalog_pick(f, row, k, &p);
-    return p.out.decode;
+    catalog_pick(f, row, k, p);
+    if (p->machine != SIZE_MAX)
+        catalog_judge_set(f->c, &f->v->ask, row, p->set, p->machine, &p->out);
 }
