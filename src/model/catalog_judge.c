@@ -95,20 +95,21 @@ static size_t judge_sets(const struct catalog *c, struct catalog_verdicts *v, si
     struct judge_beside beside;
     judge_beside(&beside, m, &d->device, &v->ask);
     v->cell[row * c->n_devices + machine].beside = beside.need.total;
-    judge_set_with(best, m, NULL, &beside, d->caps, &d->device, &v->ask);
-    if (!best->compatible || !catalog_has_files(c, row)) {
-        for (size_t i = at; i < end; i++)
-            take(v, i, (uint64_t)1 << machine, best);
-        return at;
-    }
+    judge_fit(best, m, NULL, &beside, d->caps, &d->device, &v->ask);
+    bool files = best->compatible && catalog_has_files(c, row);
     for (size_t i = at; i < end; i++) {
         struct judge_out one;
-        judge_set_with(&one, m, &c->judge[i], &beside, d->caps, &d->device, &v->ask);
+        if (!files) {
+            take(v, i, (uint64_t)1 << machine, best);
+            continue;
+        }
+        judge_fit(&one, m, &c->judge[i], &beside, d->caps, &d->device, &v->ask);
         take(v, i, (uint64_t)1 << machine, &one);
         if (i != h->first_set && !judge_better(&one, best)) continue;
         *best = one;
         at = i;
     }
+    judge_speed(best, m, files ? &c->judge[at] : NULL, &d->device, &v->ask);
     return at;
 }
 

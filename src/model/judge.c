@@ -29,6 +29,7 @@ void judge_model_from(struct judge_model *j, const struct hub_model *m)
                               .disabled = m->disabled,
                               .foreign_quant = m->foreign_quant,
                               .scaled = m->scaled,
+                              .other_task = m->other_task,
                               .gated = m->gated,
                               .vision = (m->can & HUB_VISION) != 0,
                               .files_said = m->files_said,
@@ -84,7 +85,8 @@ static enum filename_format format_of(const struct judge_model *m, const struct 
 static enum judge_why weights_run(const struct judge_model *m, const struct judge_set *s,
                                   const struct caps *c, enum filename_format f)
 {
-    if (m->family < 0) return m->arch_said ? JUDGE_FAMILY : JUDGE_NO_ARCH;
+    if (m->family < 0)
+        return m->arch_said ? JUDGE_FAMILY : m->other_task ? JUDGE_TASK : JUDGE_NO_ARCH;
     if (!caps_row(c, (size_t)m->family)) return JUDGE_FAMILY;
     if (f == FILENAME_SAFETENSORS && !m->hf_loads) return JUDGE_HF_CLASS;
     if (m->foreign_quant && f == FILENAME_SAFETENSORS) return JUDGE_FOREIGN_QUANT;
@@ -155,11 +157,12 @@ static void weigh(struct judge_out *o, const struct judge_model *m, uint64_t byt
     o->n_slots = b->conf.n_slots;
 }
 
-static void speed(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,
-                  const struct verdict_device *d, const struct verdict_ask *ask)
+void judge_speed(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,
+                 const struct verdict_device *d, const struct verdict_ask *ask)
 {
     const struct speed_device on = {d->rates, d->bandwidth, d->compute};
     const struct speed_ask at = {o->n_ctx, ask->ktype, ask->vtype};
+    if (!o->compatible || !o->memory_known) return;
     double read = (double)o->memory.weights;
     if (m->params_active && m->params > m->params_active)
         read *= (double)m->params_active / (double)m->params;
@@ -171,9 +174,9 @@ static void speed(struct judge_out *o, const struct judge_model *m, const struct
 
 /* ---- the whole ---- */
 
-void judge_set_with(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,
-                    const struct judge_beside *b, const struct caps *c,
-                    const struct verdict_device *d, const struct verdict_ask *ask)
+void judge_fit(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,
+               const struct judge_beside *b, const struct caps *c, const struct verdict_device *d,
+               const struct verdict_ask *ask)
 {
     enum filename_format f = format_of(m, s, c);
     *o = (struct judge_out){.format = (uint8_t)f, .n_ctx = ask->n_ctx, .n_slots = ask->n_slots};
@@ -184,11 +187,18 @@ void judge_set_with(struct judge_out *o, const struct judge_model *m, const stru
     uint64_t bytes = weights_of(m, s, f);
     if (!bytes) return;
     weigh(o, m, bytes, b);
-    speed(o, m, s, d, ask);
     if (!d->memory || o->memory.total <= d->memory) return;
     o->fits = false;
     o->why = JUDGE_MEMORY;
     o->short_by = o->memory.total - d->memory;
+}
+
+void judge_set_with(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,
+                    const struct judge_beside *b, const struct caps *c,
+                    const struct verdict_device *d, const struct verdict_ask *ask)
+{
+    judge_fit(o, m, s, b, c, d, ask);
+    judge_speed(o, m, s, d, ask);
 }
 
 void judge_set(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,

@@ -35,6 +35,7 @@ struct judge_model {
     bool pieces;            /* some of them are bytes of a file that was cut */
     bool foreign_quant;     /* weights packed by a method that is not read */
     bool scaled;            /* 8-bit floats that are multiplied out */
+    bool other_task;        /* neither text nor vectors of text come out of it */
     uint32_t formats;       /* bits 1 << enum filename_format */
     uint32_t context;       /* 0: not said */
     uint64_t params;        /* 0: not known */
@@ -83,6 +84,12 @@ void judge_set(struct judge_out *o, const struct judge_model *m, const struct ju
 void judge_set_with(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,
                     const struct judge_beside *b, const struct caps *c,
                     const struct verdict_device *d, const struct verdict_ask *ask);
+/* The two halves of it, for who asks about many sets and shows one. */
+void judge_fit(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,
+               const struct judge_beside *b, const struct caps *c, const struct verdict_device *d,
+               const struct verdict_ask *ask);
+void judge_speed(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,
+                 const struct verdict_device *d, const struct verdict_ask *ask);
 /* Of two verdicts on sets of one model the better one: what runs before what does not fit before
  * what is not compatible; of those that fit the larger weights, else the smaller. */
 bool judge_better(const struct judge_out *a, const struct judge_out *b);
