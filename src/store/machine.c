@@ -208,14 +208,18 @@ static enum err ask_json(struct kept *k, const struct machine_ask *ask, const ch
 }
 
 /* The lock's descriptor; -1 where none can be had, which may cost a second measurement. */
-static int lock_of(const char *file)
+static int lock_of(const char *file, const struct machine_ask *ask)
 {
     char name[STORE_PATH_MAX + 8];
     int fd;
 
     snprintf(name, sizeof name, "%s.lock", file);
     fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && flock(fd, LOCK_EX)) {
+    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB)) {
+        if ((errno == EWOULDBLOCK || errno == EINTR) && !(ask->stop && atomic_load(ask->stop))) {
+            poll(NULL, 0, LOOK_MS);
+            continue;
+        }
         close(fd);
         fd = -1;
     }
@@ -227,9 +231,13 @@ static void measure(struct kept *k, const struct machine_ask *ask, const char *f
                     const char *key)
 {
     struct err_info e;
-    int fd = lock_of(file);
+    int fd = lock_of(file, ask);
 
     if (fd >= 0) keep_read(k, file, key); /* another process may just have done it */
+    if (ask->stop && atomic_load(ask->stop)) {
+        if (fd >= 0) close(fd);
+        return;
+    }
     if (rates_wanted(k, ask) && ask_json(k, ask, "--measure", &k->rates, &e) == ERR_OK) {
         k->measured_at = os_unix_time();
         keep_write(k, file, key);
