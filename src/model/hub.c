@@ -11,8 +11,7 @@
 
 #include "base/limits.h"
 #include "model/family.h"
-#include "model/hf_class.h"
-#include "model/hf_meta.h"
+#include "model/hub_int.h"
 
 struct reader {
     struct hub_model *m;
@@ -125,76 +124,6 @@ static enum err get_time(struct reader *r, const char *key, int64_t *out)
     return ERR_OK;
 }
 
-/* ---- architecture ---- */
-
-static bool between(char c)
-{
-    return c == '-' || c == '_' || c == '.' || c == ' ';
-}
-
-/* Two words but for case, '-', '_', '.' and ' '. */
-static bool same_word(str a, str b)
-{
-    size_t i = 0, k = 0;
-    for (;;) {
-        while (i < a.n && between(a.p[i]))
-            i++;
-        while (k < b.n && between(b.p[k]))
-            k++;
-        if (i == a.n || k == b.n) return i == a.n && k == b.n;
-        if (!str_ieq(str_sub(a, i++, 1), str_sub(b, k++, 1))) return false;
-    }
-}
-
-/* "Qwen2" of "Qwen2ForCausalLM". */
-static str stem_of(str cls)
-{
-    static const char *const ends[] = {"For", "LMHeadModel", "Model"};
-    for (size_t i = 0; i < 3; i++) {
-        size_t at = str_find(cls, str_c(ends[i]), 1);
-        if (at != SIZE_MAX) return str_sub(cls, 0, at);
-    }
-    return cls;
-}
-
-const struct family *hub_family(str word)
-{
-    const struct family *f = family_find(word), *all;
-    const char *classes, *gguf;
-    size_t n;
-    if (f || !word.n) return f;
-    all = family_all(&n);
-    for (size_t i = 0; i < n; i++)
-        if (same_word(word, str_c(all[i].name))) return &all[i];
-    for (size_t i = 0; (classes = hf_classes(i, &gguf)); i++) {
-        str rest = str_c(classes);
-        while (rest.n) {
-            str cls = str_cut(rest, ' ', &rest);
-            if (str_eq(cls, word) || same_word(stem_of(cls), word)) return family_find(str_c(gguf));
-        }
-    }
-    return NULL;
-}
-
-static void take_arch(struct hub_model *m, str word)
-{
-    const char *gguf = hf_arch_of(word);
-    if (!word.n || m->family || m->arch_of_file) return;
-    const struct family *f = gguf ? family_find(str_c(gguf)) : hub_family(word);
-    if (gguf) m->hf_loads = true;
-    if (f) m->family = f;
-    if (f || !m->arch.n) m->arch = word;
-}
-
-/* Whether SafeTensors of the family are read, when only the family is known. */
-static bool some_class_loads(const struct family *f)
-{
-    const char *gguf;
-    for (size_t i = 0; hf_classes(i, &gguf); i++)
-        if (str_eqc(str_c(gguf), f->name)) return true;
-    return false;
-}
-
 /* ---- tags ---- */
 
 /* ISO 639-1. */
@@ -271,9 +200,8 @@ static enum err tags(struct reader *r)
         if (lang->items[i].type == JSON_STR)
             languages[m->n_languages++] = capped(lang->items[i].s, LIMIT_HUB_STR);
     m->languages = languages;
-    /* A tag is the weakest word on the architecture. */
-    for (size_t i = 0; i < n && !m->arch.n; i++)
-        if (hub_family(x->items[i].s)) take_arch(m, x->items[i].s);
+    hub_task_by_tags(m, x, n);
+    hub_arch_by_tags(m, x, n);
     return ERR_OK;
 }
 
@@ -367,9 +295,9 @@ static enum err config_part(struct reader *r)
     if (classes && classes->n) {
         if (classes->items[0].type != JSON_STR)
             return wrong(r, "architectures", &classes->items[0], "a string");
-        take_arch(r->m, capped(classes->items[0].s, LIMIT_HUB_STR));
+        hub_take_arch(r->m, capped(classes->items[0].s, LIMIT_HUB_STR));
     }
-    take_arch(r->m, type);
+    hub_take_arch(r->m, type);
     for (size_t i = 0; !r->m->context && i < sizeof lengths / sizeof *lengths; i++) {
         int64_t n = json_int(json_get(c, lengths[i]), 0);
         if (n > 0 && n <= LIMIT_MODEL_CONTEXT) r->m->context = (uint32_t)n;
@@ -474,89 +402,6 @@ static enum err files(struct reader *r)
 
 /* ---- the whole ---- */
 
-static bool is_own(enum filename_format f)
-{
-    return f >= FILENAME_MLX && f <= FILENAME_BNB;
-}
-
-static bool is_float(str type)
-{
-    static const char *const names[] = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (str_eqc(type, names[i])) return true;
-    return false;
-}
-
-/* More than a quarter of the numbers are integers that stand for packed weights. */
-static bool is_packed(const struct hub_model *m)
-{
-    uint64_t all = 0, packed = 0;
-    for (size_t i = 0; i < m->n_dtypes; i++) {
-        uint64_t n = m->dtypes[i].params < UINT64_MAX >> 16 ? m->dtypes[i].params : 0;
-        all += n;
-        if (!is_float(m->dtypes[i].name)) packed += n;
-    }
-    return packed > all / 4;
-}
-
-/* Integers or types of other programs in the name of a repository or file: "W4A16", "4bit". */
-static bool names_packing(const struct filename *f)
-{
-    return f->quant && f->dtype == DTYPE_COUNT;
-}
-
-/* Of SafeTensors only: what the loader does not read, by the method, else the types, else names. */
-static void foreign(struct hub_model *m, const struct filename *id)
-{
-    bool named = names_packing(id);
-    for (size_t i = 0; i < m->n_sets && !named; i++)
-        named = m->sets[i].format == FILENAME_SAFETENSORS && m->sets[i].quant &&
-                m->sets[i].dtype == DTYPE_COUNT;
-    if (m->quant_method.n && !hf_meta_reads(m->quant_method))
-        m->foreign_quant = true;
-    else if (m->n_dtypes)
-        m->foreign_quant = is_packed(m) && !str_eqc(m->quant_method, "mxfp4");
-    else
-        m->foreign_quant = named;
-}
-
-/* Scaled 8-bit floats become F32 while they are read (hf_fix.c), mostly. */
-static void loaded(struct hub_model *m)
-{
-    static const char *const methods[] = {"fp8", "fbgemm_fp8", "compressed-tensors"};
-    struct hub_set *sets = (struct hub_set *)m->sets;
-    uint64_t f8 = 0;
-    for (size_t i = 0; i < m->n_dtypes; i++)
-        if (str_starts(m->dtypes[i].name, S("F8_"))) f8 += m->dtypes[i].params;
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-        if (str_eqc(m->quant_method, methods[i])) m->scaled = !m->n_dtypes || f8;
-    for (size_t i = 0; i < m->n_sets; i++) {
-        struct hub_set *s = &sets[i];
-        uint64_t more = m->n_dtypes ? f8 : s->bytes;
-        s->loaded = s->bytes;
-        if (!s->bytes || !m->scaled || s->format != FILENAME_SAFETENSORS) continue;
-        if (more > (UINT64_MAX - s->bytes) / 3) more = (UINT64_MAX - s->bytes) / 3;
-        s->loaded += 3 * more;
-    }
-}
-
-/* GPTQ and its like live in SafeTensors: only tags, config or the repository's name tell. */
-static void own_format(struct hub_model *m, const struct json *v, const struct filename *id)
-{
-    const struct json *q = json_get(json_get(v, "config"), "quantization_config");
-    const struct json *t = json_get(v, "tags");
-    m->quant_method = capped(json_str(json_get(q, "quant_method"), S("")), LIMIT_HUB_STR);
-    enum filename_format f = filename_format_from(m->quant_method);
-    for (size_t i = 0; !is_own(f) && t && t->type == JSON_ARR && i < t->n; i++)
-        f = filename_format_from(json_str(&t->items[i], S("")));
-    if (!is_own(f)) f = id->format;
-    if (!is_own(f) || !(m->formats & 1u << FILENAME_SAFETENSORS)) return;
-    m->formats = (m->formats & ~(1u << FILENAME_SAFETENSORS)) | 1u << f;
-    struct hub_set *sets = (struct hub_set *)m->sets;
-    for (size_t i = 0; i < m->n_sets; i++)
-        if (sets[i].format == FILENAME_SAFETENSORS) sets[i].format = f;
-}
-
 static enum err flags(struct reader *r)
 {
     const struct json *g = field(r->v, "gated");
@@ -619,15 +464,15 @@ enum err hub_parse(struct hub_model *m, struct arena *a, const struct json *v, s
         (err = files(&r)))
         return err;
     filename_parse(&id, m->id);
-    own_format(m, v, &id);
-    foreign(m, &id);
-    loaded(m);
+    hub_pack(m, v, &id);
+    m->other_task = hub_other_task(m);
     if (m->params_from == HUB_NOT_SAID && id.params) {
         m->params = id.params;
         m->params_from = HUB_BY_NAME;
     }
     m->params_active = id.params_active;
-    if (m->family && !m->hf_loads) m->hf_loads = some_class_loads(m->family);
+    hub_arch_by_name(m, a, &id);
+    if (m->family && !m->hf_loads) m->hf_loads = hub_class_loads(m->family);
     return ERR_OK;
 }
 

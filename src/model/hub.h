@@ -67,6 +67,7 @@ struct hub_model {
     str task, library, licence, base_model;
     str arch; /* GGUF architecture, class or model type, as the reply says; empty: it does not */
     bool arch_of_file;           /* by a GGUF file itself */
+    bool arch_by_name;           /* by the name of the repository only */
     const struct family *family; /* that this is; NULL: none that we know */
     bool hf_loads;               /* a class that SafeTensors are read as */
     unsigned formats;            /* bits 1 << enum filename_format */
@@ -76,6 +77,7 @@ struct hub_model {
     const struct hub_dtype *dtypes; /* of SafeTensors */
     size_t n_dtypes;
     uint32_t context; /* 0: not said */
+    bool other_task;  /* neither text nor vectors of text come out of it */
     str chat_template;
     str quant_method;   /* of config.json; empty: none said */
     bool foreign_quant; /* SafeTensors packed in a way that is not read */

@@ -2,8 +2,8 @@
  *
  * The model of the same family in memory_known.def whose size is nearest lends its shape, scaled
  * where it is far away; a family without a row gets what dense models of its size have. How good:
- * of 354 models of the Hub whose config.json is known, half are exact and nine of ten within a
- * factor of 1.7; of sizes that are not in the table half are within 1.3, and nine of ten only
+ * of 269 models of the Hub whose config.json is known, half are exact and nine of ten within a
+ * factor of 2.1; of sizes that are not in the table half are within 1.3, and nine of ten only
  * within 8, for families have sizes with and without grouped keys (test_judge.c counts). So it is
  * always called an estimate.
  *

@@ -6,7 +6,7 @@
 #include "model/verdict_int.h"
 
 /* Why hf_meta_open() refused, of the reasons that have a word. */
-static enum judge_why why_of(struct arena *a, str config)
+static enum judge_why why_of(struct arena *a, str config, enum err err)
 {
     const struct json *v, *classes, *q;
     struct err_info e;
@@ -20,7 +20,7 @@ static enum judge_why why_of(struct arena *a, str config)
     if (!hf_arch_of(cls)) return hub_family(cls) ? JUDGE_HF_CLASS : JUDGE_FAMILY;
     if (q && !hf_meta_reads(json_str(json_get(q, "quant_method"), S(""))))
         return JUDGE_FOREIGN_QUANT;
-    return JUDGE_HEADER;
+    return err == ERR_UNSUPPORTED ? JUDGE_FAMILY : JUDGE_HEADER;
 }
 
 void verdict_config(struct verdict *v, struct arena *a, const struct hf_meta_files *f,
@@ -30,8 +30,9 @@ void verdict_config(struct verdict *v, struct arena *a, const struct hf_meta_fil
     struct verdict_basis basis = {.bytes = bytes, .config = true};
     struct err_info e = {0};
     struct gguf g;
-    if (hf_meta_open(&g, f, &e)) {
-        *v = (struct verdict){.why = why_of(a, f->config),
+    enum err err = hf_meta_open(&g, f, &e);
+    if (err) {
+        *v = (struct verdict){.why = why_of(a, f->config, err),
                               .fit_kv = DTYPE_COUNT,
                               .format = FILENAME_SAFETENSORS,
                               .n_ctx = ask->n_ctx,

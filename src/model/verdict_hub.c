@@ -103,6 +103,10 @@ static void refuse(const struct repo *r, struct verdict *v, const struct hub_set
     case JUDGE_NO_WEIGHTS: REFUSE(v, a, "the repository has no weights"); return;
     case JUDGE_NO_FORMAT: REFUSE(v, a, "nothing says in which format its weights are"); return;
     case JUDGE_FAMILY: wrong_family(r, v); return;
+    case JUDGE_TASK:
+        REFUSE(v, a, "it is for %.*s; %.*s makes text and vectors of text",
+               NAME(r->m->task.n ? r->m->task : r->m->library), NAME(r->c->id));
+        return;
     case JUDGE_NO_ARCH: REFUSE(v, a, "nothing says of which architecture it is"); return;
     case JUDGE_HF_CLASS: wrong_class(r, v); return;
     case JUDGE_FOREIGN_QUANT: foreign(r, v, s); return;
@@ -136,6 +140,7 @@ static void warn(const struct repo *r, struct verdict *v, const struct judge_out
     if (r->ask->n_ctx && r->m->context && r->ask->n_ctx > r->m->context)
         WARN(v, r->a, "the model was trained for %u positions and %u are asked for", r->m->context,
              r->ask->n_ctx);
+    if (r->m->arch_by_name) WARN(v, r->a, "its architecture is read from its name");
     if (r->m->context > r->c->max_ctx)
         WARN(v, r->a, "the model was trained for %u positions; %.*s runs at most %u", r->m->context,
              NAME(r->c->id), r->c->max_ctx);

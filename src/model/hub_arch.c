@@ -1,0 +1,253 @@
+/* hub_arch: which family a repository is of, from the words that the Hub has for it.
+ *
+ * The best word is the one in a GGUF file, which hub.c takes as it stands; then a class, a model
+ * type, the tag that the Hub makes of it, a tag that somebody wrote; the name of the repository is
+ * the last resort. Which words name a family is asked of the tables of families and classes;
+ * nothing is listed here.
+ */
+#include <string.h>
+
+#include "base/limits.h"
+#include "model/family.h"
+#include "model/hf_class.h"
+#include "model/hub_int.h"
+
+/* ---- words ---- */
+
+static bool between(char c)
+{
+    return c == '-' || c == '_' || c == '.' || c == ' ';
+}
+
+/* Two words but for case, '-', '_', '.' and ' '. */
+static bool same_word(str a, str b)
+{
+    size_t i = 0, k = 0;
+    for (;;) {
+        while (i < a.n && between(a.p[i]))
+            i++;
+        while (k < b.n && between(b.p[k]))
+            k++;
+        if (i == a.n || k == b.n) return i == a.n && k == b.n;
+        if (!str_ieq(str_sub(a, i++, 1), str_sub(b, k++, 1))) return false;
+    }
+}
+
+/* "Qwen2" of "Qwen2ForCausalLM". */
+static str stem_of(str cls)
+{
+    static const char *const ends[] = {"For", "LMHeadModel", "Model"};
+    for (size_t i = 0; i < 3; i++) {
+        size_t at = str_find(cls, str_c(ends[i]), 1);
+        if (at != SIZE_MAX) return str_sub(cls, 0, at);
+    }
+    return cls;
+}
+
+const struct family *hub_family(str word)
+{
+    const struct family *f = family_find(word), *all;
+    const char *classes, *gguf;
+    size_t n;
+    if (f || !word.n) return f;
+    if (str_ends(word, S("_text"))) return hub_family(str_sub(word, 0, word.n - 5));
+    all = family_all(&n);
+    for (size_t i = 0; i < n; i++)
+        if (same_word(word, str_c(all[i].name))) return &all[i];
+    for (size_t i = 0; (classes = hf_classes(i, &gguf)); i++) {
+        str rest = str_c(classes);
+        while (rest.n) {
+            str cls = str_cut(rest, ' ', &rest);
+            if (str_eq(cls, word) || same_word(stem_of(cls), word)) return family_find(str_c(gguf));
+        }
+    }
+    return NULL;
+}
+
+void hub_take_arch(struct hub_model *m, str word)
+{
+    const char *gguf = hf_arch_of(word);
+    if (!word.n || m->family || m->arch_of_file) return;
+    const struct family *f = gguf ? family_find(str_c(gguf)) : hub_family(word);
+    if (gguf) m->hf_loads = true;
+    if (f) m->family = f;
+    if (f || !m->arch.n) m->arch = word;
+}
+
+/* Whether SafeTensors of the family are read, when only the family is known. */
+bool hub_class_loads(const struct family *f)
+{
+    const char *gguf;
+    for (size_t i = 0; hf_classes(i, &gguf); i++)
+        if (str_eqc(str_c(gguf), f->name)) return true;
+    return false;
+}
+
+/* ---- tags ---- */
+
+static bool is_one_of(str t, const char *const *words)
+{
+    for (size_t i = 0; words[i]; i++)
+        if (str_eqc(t, words[i])) return true;
+    return false;
+}
+
+enum task { NO_TASK, OF_TEXT, OF_OTHERS };
+
+/* Tasks of the Hub: those that give text or vectors of text, and the others. */
+static enum task task_kind(str t)
+{
+    static const char *const text[] = {
+        "text-generation",     "text2text-generation", "conversational",
+        "feature-extraction",  "sentence-similarity",  "image-text-to-text",
+        "text-classification", "token-classification", "question-answering",
+        "fill-mask",           "translation",          "summarization",
+        "text-ranking",        "any-to-any",           NULL};
+    static const char *const others[] = {"text-to-image",
+                                         "image-to-image",
+                                         "text-to-video",
+                                         "image-to-video",
+                                         "video-to-video",
+                                         "text-to-speech",
+                                         "text-to-audio",
+                                         "audio-to-audio",
+                                         "automatic-speech-recognition",
+                                         "voice-activity-detection",
+                                         "audio-classification",
+                                         "video-classification",
+                                         "image-classification",
+                                         "zero-shot-image-classification",
+                                         "image-segmentation",
+                                         "mask-generation",
+                                         "image-to-text",
+                                         "object-detection",
+                                         "depth-estimation",
+                                         "keypoint-detection",
+                                         "image-feature-extraction",
+                                         "unconditional-image-generation",
+                                         "text-to-3d",
+                                         "image-to-3d",
+                                         "robotics",
+                                         "reinforcement-learning",
+                                         "time-series-forecasting",
+                                         "tabular-classification",
+                                         "tabular-regression",
+                                         NULL};
+    return is_one_of(t, text) ? OF_TEXT : is_one_of(t, others) ? OF_OTHERS : NO_TASK;
+}
+
+void hub_task_by_tags(struct hub_model *m, const struct json *tags, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        str t = tags->items[i].s;
+        if (!m->task.n && task_kind(t) != NO_TASK) m->task = t;
+        if (!m->library.n && str_eqc(t, "diffusers")) m->library = t;
+    }
+}
+
+bool hub_other_task(const struct hub_model *m)
+{
+    return task_kind(m->task) == OF_OTHERS || str_eqc(m->library, "diffusers");
+}
+
+/* The tag that the Hub itself makes of model_type: of repositories for transformers the first one
+ * behind what they are stored as, unless that is a task. */
+static str type_tag(const struct json *tags, size_t n)
+{
+    static const char *const stored[] = {"transformers", "pytorch", "tf",          "jax",
+                                         "safetensors",  "rust",    "onnx",        "openvino",
+                                         "coreml",       "tflite",  "tensorboard", "custom_code",
+                                         "mlx",          "peft",    "joblib",      NULL};
+    size_t i = 0;
+    while (i < n && is_one_of(tags->items[i].s, stored))
+        i++;
+    bool type = i < n && i && str_eqc(tags->items[0].s, "transformers") && tags->items[i].s.n > 2 &&
+                task_kind(tags->items[i].s) == NO_TASK;
+    return type ? str_sub(tags->items[i].s, 0, LIMIT_HUB_STR) : (str){0};
+}
+
+/* A tag is the weakest word on the architecture: people write names of families there, too. */
+void hub_arch_by_tags(struct hub_model *m, const struct json *tags, size_t n)
+{
+    if (m->arch.n) return;
+    str type = m->formats & 1u << FILENAME_GGUF ? (str){0} : type_tag(tags, n);
+    if (type.n) {
+        hub_take_arch(m, type);
+        return;
+    }
+    for (size_t i = 0; i < n && !m->arch.n; i++) {
+        str t = tags->items[i].s;
+        if (t.n > 2 && hub_family(t)) hub_take_arch(m, t);
+    }
+}
+
+/* ---- names ---- */
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* May a word end before character i: at a separator, or before digits. */
+static bool word_ends(str s, size_t i)
+{
+    return i == s.n || between(s.p[i]) || (is_digit(s.p[i]) && !is_digit(s.p[i - 1]));
+}
+
+/* A version behind a word that names no family together with it: families keep their name for a
+ * while, and from the fourth on it mostly is another one. ".5" is none. */
+static bool later_version(str rest)
+{
+    size_t i = rest.n && between(rest.p[0]) && rest.p[0] != '.' ? 1 : 0;
+    if (i + 1 < rest.n && (rest.p[i] == 'v' || rest.p[i] == 'V')) i++;
+    return i < rest.n && rest.p[i] > '3' && is_digit(rest.p[i]) &&
+           (i + 1 == rest.n || between(rest.p[i + 1]));
+}
+
+/* The longest word at i that is a family's. */
+static const struct family *family_at(str name, size_t i, str *word)
+{
+    const struct family *found = NULL;
+    for (size_t end = i + 2; end <= name.n && end <= i + 24; end++) {
+        str w = str_sub(name, i, end - i);
+        const struct family *f;
+        if (!word_ends(name, end) || between(w.p[w.n - 1]) || !(f = hub_family(w))) continue;
+        found = later_version(str_sub(name, end, name.n)) ? NULL : f;
+        *word = w;
+    }
+    return found;
+}
+
+/* The last resort: the last word of a name that is a family's; of a distillation, its student's. */
+static const struct family *family_in(str name, str *word)
+{
+    size_t student = str_find(name, S("Distill-"), 0);
+    const struct family *found = NULL;
+    for (size_t i = student == SIZE_MAX ? 0 : student; i < name.n; i++) {
+        const struct family *f;
+        str w;
+        if (between(name.p[i]) || (i && !between(name.p[i - 1])) || !(f = family_at(name, i, &w)))
+            continue;
+        found = f;
+        *word = w;
+    }
+    return found;
+}
+
+/* "A3B" in a name: the family's mixtures have a row of their own. */
+static const struct family *mixture_of(struct arena *a, const struct family *f)
+{
+    str name = f ? arena_printf(a, "%smoe", f->name) : (str){0};
+    const struct family *moe = name.n ? family_find(name) : NULL;
+    return moe ? moe : f;
+}
+
+void hub_arch_by_name(struct hub_model *m, struct arena *a, const struct filename *id)
+{
+    str own, first = str_cut(m->id, '/', &own), word = {0};
+    if (m->arch.n || !(m->formats & 1u << FILENAME_GGUF)) return;
+    m->family = family_in(own.p ? own : first, &word);
+    if (id->params_active) m->family = mixture_of(a, m->family);
+    if (m->family) m->arch = word;
+    m->arch_by_name = m->family != NULL;
+}
