@@ -327,6 +327,10 @@ enum err download_file(const struct download_conf *c, const struct download_job 
         else
             code = run(d, e);
         close_streams(d);
+        if (code && d->part.fresh && !d->got) { /* nothing to go on from */
+            unlink(d->part.part);
+            unlink(d->part.journal);
+        }
     }
     download_part_close(&d->part);
     mem_free(d);

@@ -13,6 +13,7 @@ import base64
 import hashlib
 import http.server
 import json
+import struct
 import threading
 import time
 import urllib.parse
@@ -323,3 +324,93 @@ class Hub:
         again = [(k, v) for k, vs in query.items() if k != "cursor" for v in vs]
         again.append(("cursor", base64.urlsafe_b64encode(place).decode()))
         return out, f"{self.url}/api/models?{urllib.parse.urlencode(again)}"
+
+
+# ---- files ----
+
+def split(data):
+    """A GGUF file as two: keys and the first half of the tensors, the other half."""
+    at = [24]
+    n_tensors, n_kv = struct.unpack_from("<QQ", data, 8)
+    size = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+    def number(fmt):
+        v = struct.unpack_from("<" + fmt, data, at[0])[0]
+        at[0] += struct.calcsize(fmt)
+        return v
+
+    def value(kind):
+        if kind == 8:
+            n = number("Q")
+            at[0] += n
+        elif kind == 9:
+            elem, n = number("I"), number("Q")
+            for _ in range(n):
+                value(elem)
+        else:
+            at[0] += size[kind]
+
+    for _ in range(n_kv):
+        value(8)
+        value(number("I"))
+    keys = data[24:at[0]]
+    infos = []
+    for _ in range(n_tensors):
+        begin = at[0]
+        value(8)
+        dims = number("I")
+        at[0] += 8 * dims + 4
+        infos.append((data[begin:at[0]], number("Q")))
+    base = (at[0] + 31) // 32 * 32
+    ends = [off for _, off in infos[1:]] + [len(data) - base]
+
+    def key(name, kind, raw):
+        return struct.pack("<Q", len(name)) + name + struct.pack("<I", kind) + raw
+
+    def part(no, chosen, kv, n):
+        kv += key(b"split.no", 2, struct.pack("<H", no)) + key(b"split.count", 2, struct.pack("<H", 2))
+        kv += key(b"split.tensors.count", 5, struct.pack("<i", n_tensors))
+        head, body = b"", b""
+        for i in chosen:
+            head += infos[i][0] + struct.pack("<Q", len(body))
+            body += data[base + infos[i][1]:base + ends[i]]
+        out = b"GGUF" + struct.pack("<IQQ", 3, len(chosen), n + 3) + kv + head
+        return out + b"\0" * (-len(out) % 32) + body
+
+    half = n_tensors // 2
+    return part(0, range(half), keys, n_kv), part(1, range(half, n_tensors), b"", 0)
+
+
+def safetensors(tensors, dtype="F16"):
+    """A file of zeros: {name: shape}."""
+    head, at = {}, 0
+    for name, shape in tensors.items():
+        n = 2
+        for d in shape:
+            n *= d
+        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + n]}
+        at += n
+    text = json.dumps(head).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(at)
+
+
+def llama_shards(c):
+    """The weights that a config.json of Llama asks for, in two files."""
+    d, kv = c["hidden_size"], c["hidden_size"] // c["num_attention_heads"] * c["num_key_value_heads"]
+    layer = {"self_attn.q_proj": [d, d], "self_attn.k_proj": [kv, d], "self_attn.v_proj": [kv, d], "self_attn.o_proj": [d, d],
+             "mlp.gate_proj": [c["intermediate_size"], d], "mlp.up_proj": [c["intermediate_size"], d],
+             "mlp.down_proj": [d, c["intermediate_size"]], "input_layernorm": [d], "post_attention_layernorm": [d]}
+    ends = {"model.embed_tokens.weight": [c["vocab_size"], d], "model.norm.weight": [d], "lm_head.weight": [c["vocab_size"], d]}
+    layers = {f"model.layers.{i}.{n}.weight": s for i in range(c["num_hidden_layers"]) for n, s in layer.items()}
+    return safetensors(layers), safetensors(ends)
+
+
+def llama_folder(**more):
+    """A Hugging Face folder of a small Llama, all zeros: {file name: bytes}."""
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
+              "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 256,
+              "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", **more}
+    one, two = llama_shards(config)
+    return {"config.json": json.dumps(config).encode(), "model-00001-of-00002.safetensors": one, "tokenizer.json": b"{}",
+            "model-00002-of-00002.safetensors": two, "tokenizer_config.json": b"{}",
+            "model.safetensors.index.json": b"{}", "tokenizer.model": b""}

@@ -12,15 +12,15 @@ import resource
 import select
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
 
-from _hub import TOKEN, Hub
+from _hub import TOKEN, Hub, llama_folder, split
 from _rbee import DATA, HOME, RBEE, SLOW, done, env, holds, make_model, ok, rbee, same, skip, start, wait_for
 
 OWN = f"{HOME}/pulled"
+HEADERS = f"{HOME}/.local/share/rbee/hub"
 
 
 def read(path):
@@ -120,6 +120,16 @@ def refusals():
     r = pull("acme/Martian-ST")
     ok(r.code == 69 and "MartianForCausalLM" in r.err, "SafeTensors of an architecture nobody knows", r)
     ok(not any("safetensors" in p for p, _, _ in seen["cdn"]), "refused by config.json alone")
+    fresh()
+    r = pull("acme/Int8-ST")
+    ok(r.code == 69 and "stored as I16" in r.err and "q_proj" in r.err, "SafeTensors of a type that is not read, by its tensor", r)
+    r = pull("acme/Missing-ST")
+    ok(r.code != 0 and "--force" in r.err and "blk.2." in r.err, "and without a tensor that the model needs", r)
+    r = pull("acme/Garbage-ST")
+    ok(r.code == 65 and "model-00002-of-00002.safetensors" in r.err, "and with a header that is none, by its file", r)
+    same(left(), [], "all before a byte lies in the store")
+    r = pull("acme/Tiny-GGUF", "--context", "300000000000")
+    ok(r.code == 64 and "context" in r.err, "a context that is none", r)
     F.clear()
     r = pull("acme/Climber-GGUF", "--dry-run")
     ok(r.code == 69 and "no weights" in r.err and not os.path.exists(f"{HOME}/evil.gguf"),
@@ -127,6 +137,48 @@ def refusals():
     for url in ("http://example.com", "ftp://127.0.0.1", "https://user@huggingface.co", "nonsense"):
         r = rbee("pull", "acme/Tiny-GGUF", env_={**settings(), "RBEE_HUB_URL": url})
         ok(r.code == 64 and url in r.err, f"{url} is no hub", r)
+
+
+def headers():
+    """What was read of a header is kept, and nothing that is kept is believed."""
+    fresh()
+    shutil.rmtree(HEADERS, ignore_errors=True)
+    asked = lambda: [r for p, _, r in seen["cdn"] if BIGFILE in p]
+    r = pull(BIG, "--dry-run")
+    ok(r.code == 0 and len(asked()) == 1 and sent[0] <= 1 << 20, "a header is read by range", r, asked())
+    kept = left(HEADERS)
+    ok(len(kept) == 1 and os.path.getsize(f"{HEADERS}/{kept[0]}") < 1 << 20, "and kept, without the weights behind it", kept)
+    first = r.out
+    r = pull(BIG, "--dry-run")
+    ok(r.code == 0 and len(asked()) == 1 and r.out == first, "a second look reads nothing and says the same", r, asked())
+    data = read(f"{HEADERS}/{kept[0]}")
+    for what, bad in (("a byte of it", data[:-9] + b"\xff" + data[-8:]), ("its length", data[:200]), ("all of it", b"GGUF"), ("nothing left", b"")):
+        with open(f"{HEADERS}/{kept[0]}", "wb") as f:
+            f.write(bad)
+        n = len(asked())
+        r = pull(BIG, "--dry-run")
+        ok(r.code == 0 and len(asked()) == n + 1 and r.out == first, f"damaged ({what}): read anew", r)
+        same(read(f"{HEADERS}/{kept[0]}"), data, "and kept as before")
+    repos[BIG], old = {BIGFILE: repos[BIG][BIGFILE] + b"more"}, repos[BIG]
+    n = len(asked())
+    r = pull(BIG, "--dry-run")
+    ok(r.code == 0 and len(asked()) == n + 1, "of a file of another size nothing is believed", r)
+    repos[BIG] = old
+    n = len(asked())
+    with open(f"{HOME}/no-folder", "w") as f:
+        f.write("x")
+    r = pull(BIG, "--dry-run", XDG_DATA_HOME=f"{HOME}/no-folder")
+    ok(r.code == 0 and len(asked()) == n + 1, "without a place for the cache it works as well", r)
+    F.rate = int((2 << 20) / SLOW)
+    n = len(asked())
+    p = start([RBEE, "pull", BIG], env=settings(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(lambda: any(f.endswith(".part.todo") for f in left()), 20)
+    p.send_signal(signal.SIGINT)
+    p.wait(20 * SLOW)
+    F.clear()
+    r = pull(BIG)
+    ok(r.code == 0 and arrived(BIG, BIGFILE) and asked()[n:].count("bytes=0-1048575") <= 2,
+       "interrupted, it goes on without reading the header again", r, asked()[n:])
 
 
 def sets():
@@ -351,83 +403,6 @@ def terminal():
        "a bar with rate and time left on a terminal", text[-400:])
 
 
-def split(data):
-    """A GGUF file as two: keys and the first half of the tensors, the other half."""
-    at = [24]
-    n_tensors, n_kv = struct.unpack_from("<QQ", data, 8)
-    size = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-
-    def number(fmt):
-        v = struct.unpack_from("<" + fmt, data, at[0])[0]
-        at[0] += struct.calcsize(fmt)
-        return v
-
-    def value(kind):
-        if kind == 8:
-            n = number("Q")
-            at[0] += n
-        elif kind == 9:
-            elem, n = number("I"), number("Q")
-            for _ in range(n):
-                value(elem)
-        else:
-            at[0] += size[kind]
-
-    for _ in range(n_kv):
-        value(8)
-        value(number("I"))
-    keys = data[24:at[0]]
-    infos = []
-    for _ in range(n_tensors):
-        begin = at[0]
-        value(8)
-        dims = number("I")
-        at[0] += 8 * dims + 4
-        infos.append((data[begin:at[0]], number("Q")))
-    base = (at[0] + 31) // 32 * 32
-    ends = [off for _, off in infos[1:]] + [len(data) - base]
-
-    def key(name, kind, raw):
-        return struct.pack("<Q", len(name)) + name + struct.pack("<I", kind) + raw
-
-    def part(no, chosen, kv, n):
-        kv += key(b"split.no", 2, struct.pack("<H", no)) + key(b"split.count", 2, struct.pack("<H", 2))
-        kv += key(b"split.tensors.count", 5, struct.pack("<i", n_tensors))
-        head, body = b"", b""
-        for i in chosen:
-            head += infos[i][0] + struct.pack("<Q", len(body))
-            body += data[base + infos[i][1]:base + ends[i]]
-        out = b"GGUF" + struct.pack("<IQQ", 3, len(chosen), n + 3) + kv + head
-        return out + b"\0" * (-len(out) % 32) + body
-
-    half = n_tensors // 2
-    return part(0, range(half), keys, n_kv), part(1, range(half, n_tensors), b"", 0)
-
-
-def safetensors(tensors, dtype="F16"):
-    """A file of zeros: {name: shape}."""
-    head, at = {}, 0
-    for name, shape in tensors.items():
-        n = 2
-        for d in shape:
-            n *= d
-        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + n]}
-        at += n
-    text = json.dumps(head).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(at)
-
-
-def llama_shards(c):
-    """The weights that a config.json of Llama asks for, in two files."""
-    d, kv = c["hidden_size"], c["hidden_size"] // c["num_attention_heads"] * c["num_key_value_heads"]
-    layer = {"self_attn.q_proj": [d, d], "self_attn.k_proj": [kv, d], "self_attn.v_proj": [kv, d], "self_attn.o_proj": [d, d],
-             "mlp.gate_proj": [c["intermediate_size"], d], "mlp.up_proj": [c["intermediate_size"], d],
-             "mlp.down_proj": [d, c["intermediate_size"]], "input_layernorm": [d], "post_attention_layernorm": [d]}
-    ends = {"model.embed_tokens.weight": [c["vocab_size"], d], "model.norm.weight": [d], "lm_head.weight": [c["vocab_size"], d]}
-    layers = {f"model.layers.{i}.{n}.weight": s for i in range(c["num_hidden_layers"]) for n, s in layer.items()}
-    return safetensors(layers), safetensors(ends)
-
-
 def fill():
     tiny, q8, f16 = (read(make_model(f"tiny-{t}", dtype=t)) for t in ("q4_0", "q8_0", "f16"))
     repos["acme/Tiny-GGUF"] = {".gitattributes": b"x", "README.md": b"# x", "tiny-Q4_K_M.gguf": tiny,
@@ -438,14 +413,14 @@ def fill():
     one, two = split(tiny)
     repos["acme/Split-GGUF"] = {"tiny-Q4_0-00001-of-00002.gguf": one, "tiny-Q4_0-00002-of-00002.gguf": two}
     repos["acme/Torn-GGUF"] = {"tiny-Q4_0-00002-of-00002.gguf": two, "tiny-Q4_0-00001-of-00002.gguf": one[:40]}
-    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
-              "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 256,
-              "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu"}
-    one, two = llama_shards(config)
-    repos["acme/Llama-ST"] = {".gitattributes": b"x", "README.md": b"x", "config.json": json.dumps(config).encode(),
-                              "model-00001-of-00002.safetensors": one, "tokenizer.json": b"{}",
-                              "model-00002-of-00002.safetensors": two, "tokenizer_config.json": b"{}",
-                              "model.safetensors.index.json": b"{}", "pytorch_model.bin": b"x" * 999, "tokenizer.model": b""}
+    repos["acme/Llama-ST"] = {".gitattributes": b"x", "README.md": b"x", "pytorch_model.bin": b"x" * 999, **llama_folder()}
+    for name, more in (("Int8", {}), ("Missing", {"num_hidden_layers": 3}), ("Garbage", {})):
+        repos[f"acme/{name}-ST"] = llama_folder()
+        if more:
+            repos[f"acme/{name}-ST"]["config.json"] = llama_folder(**more)["config.json"]
+    int8, other = repos["acme/Int8-ST"], repos["acme/Garbage-ST"]
+    int8["model-00001-of-00002.safetensors"] = int8["model-00001-of-00002.safetensors"].replace(b'"F16"', b'"I16"', 1)
+    other["model-00002-of-00002.safetensors"] = b"no header at all" * 4000
     golden = f"{DATA}/golden/llama/hf"
     if os.path.isdir(golden):
         repos["acme/Golden-ST"] = {n: read(f"{golden}/{n}") for n in os.listdir(golden)}
@@ -459,7 +434,7 @@ def fill():
 
 if __name__ == "__main__":
     fill()
-    for part in (choices, usable, refusals, sets, tokens, faults, full_disk, interrupted, killed, terminal):
+    for part in (choices, usable, refusals, headers, sets, tokens, faults, full_disk, interrupted, killed, terminal):
         if not sys.argv[1:] or part.__name__ in sys.argv[1:]:
             part()
     done()
