@@ -114,7 +114,9 @@ static void done(const struct tally *t)
 {
     ok(t->n > 0 && t->broken == 0 && t->odd == 0, "%s: %zu entries, each judged", t->name, t->n);
     for (int i = 0; i < JUDGE_WHYS; i++)
-        if (t->why[i]) buf_printf(&counted, "%s %s %zu\n", t->name, judge_why_name(i), t->why[i]);
+        if (t->why[i])
+            buf_printf(&counted, "%s %s %zu\n", t->name, judge_why_name((enum judge_why)i),
+                       t->why[i]);
 }
 
 /* ---- the collections ---- */
@@ -389,8 +391,9 @@ static void test_words(void)
     bool good = true;
     for (int i = 0; i < JUDGE_WHYS; i++)
         for (int k = 0; k <= i; k++)
-            good = good && judge_why_text(i)[0] &&
-                   (k == i) == !strcmp(judge_why_name(i), judge_why_name(k));
+            good = good && judge_why_text((enum judge_why)i)[0] &&
+                   (k == i) == !strcmp(judge_why_name((enum judge_why)i),
+                                       judge_why_name((enum judge_why)k));
     ok(good, "each reason has a word of its own and a sentence");
 }
 
