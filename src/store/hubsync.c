@@ -132,6 +132,7 @@ static void note_bad(struct sync *s, const struct json *v, const struct err_info
 {
     str id = json_str(json_get(v, "id"), S("an entry without a name"));
 
+    if (s->stage == WHOLE_TREND || s->stage == RECENT_TREND) return; /* it was met before */
     if (s->done->bad++) return;
     snprintf(s->done->why, sizeof s->done->why, "%.*s: %.100s", STR(str_sub(id, 0, 80)), e->text);
 }

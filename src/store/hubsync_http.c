@@ -208,6 +208,8 @@ enum err hubsync_http_get(struct hubsync_http *h, const char *url,
 
     *a = (struct hubsync_answer){0};
     for (uint32_t failures = 0;;) {
+        if (h->quota_ms) tell(h, "the hub's quota of requests is used up", h->quota_ms);
+        h->quota_ms = 0;
         if ((err = wait_until(h, h->free_ns, e))) return err;
         begin(h, url, &p);
         o = DOWNLOAD_FAILED;
@@ -220,7 +222,7 @@ enum err hubsync_http_get(struct hubsync_http *h, const char *url,
         if ((err = pause_for(h, failures, asked ? asked : a->pause_ms, &why, e))) return err;
     }
     if (!err && a->pause_ms) {
-        tell(h, "the hub's quota of requests is used up", a->pause_ms);
+        h->quota_ms = a->pause_ms;
         h->free_ns = os_now_ns() + a->pause_ms * 1000000u;
     }
     return err;

@@ -21,6 +21,7 @@ struct hubsync_http {
     void *owner;
     struct download_request r; /* keeps its connection */
     uint64_t free_ns;          /* when the next request may begin */
+    uint64_t quota_ms;         /* that it waits for a quota until then */
     uint32_t pace_ms;
 };
 
