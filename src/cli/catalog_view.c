@@ -10,7 +10,8 @@
 #include "model/judge.h"
 
 #define WIDE        110 /* columns from which names have more room */
-#define FACET_SHOWN 12  /* values on a terminal; a pipe gets all */
+#define NARROW      80
+#define FACET_SHOWN 12 /* values on a terminal; a pipe gets all */
 
 /* ---- members ---- */
 
@@ -91,6 +92,8 @@ static void choose_columns(struct table_col out[COLUMNS], str query, int width)
 
     memcpy(out, columns, sizeof columns);
     if (width >= WIDE) out[C_MODEL].min = 48;
+    if (width < NARROW) out[C_MODEL].min = 26;
+    if (width < NARROW) out[C_VERDICT].min = 12;
     while (rest.n) {
         str value, name = str_cut(str_cut(rest, '&', &rest), '=', &value);
 
@@ -218,13 +221,14 @@ static void put_model(struct view *v, const struct json *m)
 {
     const struct json *verdict = json_get(m, "verdict"), *set = json_get(m, "set");
     double speed = json_num(json_get(verdict, "decode_tokens_per_s"), 0);
-    bool runs = does_run(verdict);
+    bool runs = does_run(verdict), guess = json_bool(json_get(set, "estimated"), false);
     char text[HUMAN_TEXT];
 
     table_put(&v->t, TABLE_HEAD, text_of(m, "id"));
     put_params(v, m);
     table_put(&v->t, TABLE_PLAIN, text_of(set, "quantization"));
-    put_bytes(v, "", count_of(set, "bytes"));
+    put_bytes(v, guess ? "~" : "", count_of(set, "bytes"));
+    v->estimated |= guess;
     put_memory(v, verdict);
     table_put(&v->t, TABLE_GOOD,
               speed > 0 && runs ? arena_str(v->t.a, str_c(human_rate(speed, text))) : S(""));
@@ -333,7 +337,7 @@ void catalog_view_page(const struct json *page, const struct table_look *l, stru
     } else {
         buf_c(out, "No model matches.\n");
     }
-    if (v.estimated && shown >> C_MEMORY & 1)
+    if (v.estimated && (shown >> C_MEMORY & 1 || shown >> C_SIZE & 1))
         table_text(l, 0, 2,
                    S("~ is an estimate by the number of parameters; `rbee fit MODEL` reads the "
                      "file's header."),

@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/show_repo.h"
 #include "model/gguf.h"
 #include "model/plan.h"
 #include "model/source.h"
@@ -149,21 +150,27 @@ const struct cli_cmd cmd_explain = {
 /* ---- show ---- */
 
 struct show_opts {
+    struct client client;
     const char *model;
-    bool json, metadata;
+    bool json, metadata, hub, files;
 };
 
 static const struct opt show_rows[] = {
     {"metadata", 0, OPT_BOOL, offsetof(struct show_opts, metadata), NULL, NULL, NULL, 0, 0, NULL,
      NULL, "list every metadata key of the file too"},
+    {"hub", 0, OPT_BOOL, offsetof(struct show_opts, hub), NULL, NULL, NULL, 0, 0, NULL, NULL,
+     "show the repository of the Hub also where a model of that name is here"},
+    {"files", 0, OPT_BOOL, offsetof(struct show_opts, files), NULL, NULL, NULL, 0, 0, NULL, NULL,
+     "list all files of the repository"},
     {"json", 0, OPT_BOOL, offsetof(struct show_opts, json), NULL, NULL, NULL, 0, 0, NULL, NULL,
      "print as JSON"},
+    CLIENT_OPTS(struct show_opts, client),
     {0},
 };
 
 static const struct opt_pos show_pos[] = {
     {"MODEL", offsetof(struct show_opts, model), true, false,
-     "name of a model here, or a .gguf file"},
+     "name of a model here, a .gguf file, or ORG/REPO of the Hub"},
     {0},
 };
 
@@ -171,8 +178,12 @@ static const struct opt_spec show_spec = {
     .opts = show_rows,
     .pos = show_pos,
     .command = "rbee show",
-    .summary = "Shows what a model file holds.",
-    .examples = "rbee show rbee-tiny\nrbee show ./model.gguf --metadata",
+    .summary = "Shows what a model file holds, or a repository of the Hub.",
+    .details = "Of a repository it shows what the Hub says and, for each file of weights, whether "
+               "it runs on your machines, in how much memory and how fast. Nothing is fetched but "
+               "facts and the first bytes of files.",
+    .examples = "rbee show rbee-tiny\nrbee show ./model.gguf --metadata\n"
+                "rbee show Qwen/Qwen3-8B-GGUF",
 };
 
 /* The value of a number or a switch; 64-bit integers beyond 2^53 lose their last digits here. */
@@ -318,33 +329,49 @@ static void show_metadata(const struct gguf *g, buf *out)
     }
 }
 
-static enum err run_show(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
+static enum err show_local(const struct show_opts *o, struct err_info *e)
 {
     static struct opened m;
     static struct shown s;
-    struct show_opts o = {0};
     buf out = {.cap = LIMIT_HTTP_REPLY};
-    bool help;
-    enum err code;
+    enum err code = open_meta(&m, o->model, e);
 
-    if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
-    if ((code = open_meta(&m, o.model, e))) return code;
+    if (code) return code;
     s.runs = compile(&m, &s.plan, &s.why) == ERR_OK;
-    if (o.json) {
-        show_json(&m, &s, o.metadata, &out);
+    if (o->json) {
+        show_json(&m, &s, o->metadata, &out);
     } else {
         show_text(&m, &s, &out);
-        if (o.metadata) show_metadata(&m.g, &out);
+        if (o->metadata) show_metadata(&m.g, &out);
     }
     fwrite(out.p, 1, out.n, stdout);
     buf_fini(&out);
     return close_meta(&m, ERR_OK, e);
 }
 
+static enum err run_show(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
+{
+    struct show_opts o = {0};
+    struct show_repo repo = {0};
+    struct err_info why = {0};
+    bool help;
+    enum err code;
+
+    if ((code = cli_parse(cmd, argc, argv, &o, &help, e)) || help) return code;
+    if (!o.hub && (code = show_local(&o, e)) != ERR_NOMODEL) return code;
+    code = pick_name(str_c(o.model), &repo.name, &why);
+    if (code && o.hub) *e = why;
+    if (code) return e->code; /* no name of a repository: then what was said first */
+    repo.client = o.client;
+    repo.all_files = o.files;
+    repo.json = o.json;
+    return show_repo(&repo, e);
+}
+
 const struct cli_cmd cmd_show = {
     .name = "show",
     .group = "Look at models",
-    .summary = "show what a model file holds",
+    .summary = "show a model file, or a repository of the Hub file by file",
     .spec = &show_spec,
     .run = run_show,
 };

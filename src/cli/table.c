@@ -21,7 +21,7 @@
 #define WIDTH_MAX 160 /* beyond it a line is hard to follow with the eye */
 #define GAP       2   /* columns between columns */
 
-#define FACT_INDENT 14
+#define FACT_INDENT 16
 
 /* ---- where it goes ---- */
 

@@ -88,8 +88,8 @@ static void test_headless(void)
     table_fact(&l, "none", TABLE_PLAIN, S(""), &b);
     l.width = 24;
     table_fact(&l, "note", TABLE_PLAIN, S("four of five"), &b);
-    is_str(buf_view(&b), S("  size        4 GiB\n  note        four of\n              five\n"),
-           "facts");
+    is_str(buf_view(&b),
+           S("  size          4 GiB\n  note          four of\n                five\n"), "facts");
     buf_fini(&b);
     arena_fini(&a);
 }

@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""rbee search and rbee show ORG/REPO: what the catalogue says, as tables that fit the terminal and as JSON; reasons for what is hidden."""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import struct
+import sys
+import termios
+
+from _hub import Hub
+from _rbee import HOME, MODELS, RBEE, SLOW, all_gone, done, env, free_port, holds, make_model, ok, rbee, same, start, wait_for
+
+PORT = str(free_port())
+hub = Hub()
+GIB = 1 << 30
+
+
+def settings(**more):
+    given = dict(RBEE_HUB_URL=hub.url, RBEE_PORT=PORT, HF_TOKEN=None, HF_HOME=None, HF_TOKEN_PATH=None, HF_ENDPOINT=None)
+    given.update(more)
+    return env(**given)
+
+
+def run(*args, **more):
+    return rbee(*args, env_=settings(**more), timeout=90)
+
+
+def found(*args):
+    r = run("search", *args, "--json")
+    return r, json.loads(r.out or "{}")
+
+
+def ids(v):
+    return [m["id"] for m in v.get("models", [])]
+
+
+def terminal(cols, *args, keys=b"", **more):
+    """What a person sees on a terminal of so many columns; exit code and text."""
+    me, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, cols, 0, 0))
+    given = dict(TERM="xterm", LANG="C.UTF-8", LC_ALL=None)
+    given.update(more)
+    p = start([RBEE, *args], env=settings(**given), stdin=other, stdout=other, stderr=other)
+    os.close(other)
+    text, sent = b"", False
+    while select.select([me], [], [], 60 * SLOW)[0]:
+        try:
+            piece = os.read(me, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        text += piece
+        if keys and not sent and b"[y/N]" in text:
+            os.write(me, keys)
+            sent = True
+    p.wait(timeout=60 * SLOW)
+    os.close(me)
+    return p.returncode, text.decode("utf-8", "replace").replace("\r", "")
+
+
+def entry(name, files, **more):
+    siblings = [{"rfilename": n, "size": s} for n, s in files.items()]
+    e = {"id": name, "modelId": name, "author": name.split("/")[0], "sha": "c0ffee" + "0" * 34, "gated": False, "private": False,
+         "disabled": False, "downloads": 1, "likes": 0, "lastModified": "2025-01-01T00:00:00.000Z",
+         "createdAt": "2024-01-01T00:00:00.000Z", "siblings": siblings, "tags": ["gguf"], "pipeline_tag": "text-generation"}
+    return {**e, **more}
+
+
+def gguf(arch, params, context):
+    return {"architecture": arch, "total": params, "context_length": context}
+
+
+def fill():
+    with open(make_model("tiny-q8_0", dtype="q8_0"), "rb") as f:
+        tiny = f.read()
+    hub.repos["acme/Tiny-Llama-GGUF"] = {"README.md": b"# x", "config.json": b"{}", "tiny-Q8_0.gguf": tiny, "trainer_state.json": b"{}",
+                                         "optimizer.pt": b"x" * 50}
+    hub.more["acme/Tiny-Llama-GGUF"] = {"gguf": gguf("llama", 1500000, 512), "downloads": 500, "likes": 7, "tags": ["gguf", "conversational", "license:mit", "en"]}
+    hub.entries += [
+        entry("acme/Small-Qwen3-GGUF", {"small-Q4_K_M.gguf": GIB // 2, "small-Q8_0.gguf": GIB}, gguf=gguf("qwen3", 10 ** 9, 40960),
+              downloads=12345, likes=40, tags=["gguf", "conversational", "license:apache-2.0", "en", "zh"]),
+        entry("acme/Huge-Llama-GGUF", {"huge-Q4_K_M.gguf": 4096 * GIB}, gguf=gguf("llama", 7 * 10 ** 12, 131072), downloads=9000),
+        entry("acme/Martian-GGUF", {"martian-Q4_K_M.gguf": GIB}, gguf=gguf("martian", 10 ** 9, 4096), downloads=800),
+        entry("acme/Empty", {"README.md": 10}, tags=["gguf"], gguf=gguf("llama", 10 ** 9, 4096), downloads=600),
+        entry("zeta/Evil\u202eName-GGUF", {"x-Q4_0.gguf": GIB}, gguf=gguf("llama", 10 ** 9, 4096)),
+        entry("zeta/Odd-GGUF", {"od\x1b[2Jd\u202e-Q4_0.gguf": GIB // 4}, gguf=gguf("llama", 10 ** 9, 4096), downloads=2, gated="auto",
+              tags=["gguf", "license:\x1b]0;owned\x07"]),
+        entry("zeta/A-Name-That-Is-Much-Longer-Than-A-Terminal-Is-Wide-And-Goes-On-For-Quite-A-While-GGUF", {"long-Q4_0.gguf": GIB // 8},
+              gguf=gguf("llama", 2 * 10 ** 8, 4096), downloads=3),
+    ]
+
+
+def empty():
+    r = run("search", "llama")
+    ok(r.code == 66 and "rbee catalog sync" in r.err and "import" in r.err and not r.out, "an empty catalogue says what to do", r)
+    r = run("search", "llama", "--json")
+    ok(r.code == 66 and json.loads(r.out)["models"] == [], "in JSON too", r)
+    code, text = terminal(80, "search", "llama", keys=b"n\n")
+    ok(code == 66 and "[y/N]" in text, "on a terminal it offers to fetch it", code, text)
+    before = len(hub.seen["hub"])
+    code, text = terminal(80, "search", "tiny", keys=b"y\n")
+    ok(code == 0 and "acme/Tiny-Llama-GGUF" in text and len(hub.seen["hub"]) > before, "and does after a yes", code, text)
+
+
+def wrong():
+    for args, part in ((["--size", "huge"], "size"), (["--sort", "beauty"], "sort"), (["--min-params", "many"], "min_params"),
+                       (["--capability", "cooking"], "capability"), (["--limit", "0"], "limit"), (["--created-after", "soon"], "created_after"),
+                       (["--gated", "perhaps"], "gated"), (["--nosuch"], "nosuch"), (["--kv-type", "q9"], "kv_type")):
+        r = rbee("search", *args, env_=settings(RBEE_PORT=str(free_port())))
+        ok(r.code == 64 and part in r.err and not r.out, f"rbee search {' '.join(args)}: {r.err.strip()[:70]}", r)
+    r = run("search", "--machine", "nosuch")
+    ok(r.code == 64 and "nosuch" in r.err, "a machine that is not there", r)
+    r = run("search", "--cursor", "garbage")
+    ok(r.code == 64 and "cursor" in r.err, "a cursor that is none", r)
+
+
+def filters():
+    r, v = found()
+    ok(r.code == 0 and ids(v)[:2] == ["acme/Small-Qwen3-GGUF", "acme/Tiny-Llama-GGUF"], "what runs here, the most downloaded first", r)
+    hidden = {x["reason"]: x["count"] for x in v["hidden"]["reasons"]}
+    ok(hidden.get("memory") == 1 and hidden.get("family", 0) + hidden.get("no_architecture", 0) >= 1 and v["hidden"]["count"] == sum(hidden.values()),
+       "what is hidden, and why", v["hidden"])
+    same(v["total"], len(v["models"]), "all of them are on the page")
+    for args, want in ((["qwen3"], ["acme/Small-Qwen3-GGUF"]), (["--architecture", "qwen3"], ["acme/Small-Qwen3-GGUF"]),
+                       (["acme", "small"], ["acme/Small-Qwen3-GGUF"]), (["--licence", "mit"], ["acme/Tiny-Llama-GGUF"]),
+                       (["--licence", "mit,apache-2.0", "--sort", "downloads", "--order", "asc"], ["acme/Tiny-Llama-GGUF", "acme/Small-Qwen3-GGUF"]),
+                       (["--licence", "mit", "--licence", "apache-2.0"], ["acme/Small-Qwen3-GGUF", "acme/Tiny-Llama-GGUF"]),
+                       (["--language", "zh"], ["acme/Small-Qwen3-GGUF"]), (["--min-context", "32k"], ["acme/Small-Qwen3-GGUF"]),
+                       (["--gated", "true"], ["zeta/Odd-GGUF"]), (["--min-params", "900M", "--author", "acme"], ["acme/Small-Qwen3-GGUF"]),
+                       (["-n", "1"], ["acme/Small-Qwen3-GGUF"]), (["--quant", "q8_0", "--author", "acme", "--sort", "size"], None)):
+        r, v = found(*args)
+        got = ids(v)
+        ok(r.code == 0 and (got == want if want else len(got) == 2), f"rbee search {' '.join(args)}", got)
+    r, v = found("--no-fits")
+    ok("acme/Huge-Llama-GGUF" in ids(v) and "acme/Martian-GGUF" not in ids(v), "--no-fits: also what is too large", ids(v))
+    r, v = found("--all")
+    ok({"acme/Huge-Llama-GGUF", "acme/Martian-GGUF", "acme/Empty"} <= set(ids(v)) and v["hidden"]["count"] == 0, "--all: everything", ids(v))
+    r, one = found("-n", "1")
+    r, two = found("-n", "1", "--cursor", one["next"])
+    same(ids(two), ["acme/Tiny-Llama-GGUF"], "the next page, by the cursor")
+    r, small = found("small", "--quant", "q8_0", "--ctx", "2k", "--slots", "1")
+    r, large = found("small", "--quant", "q8_0", "--ctx", "32k", "--slots", "1")
+    ok(large["models"][0]["verdict"]["memory"]["kv"] > small["models"][0]["verdict"]["memory"]["kv"] > 0, "more context needs more memory",
+       small, large)
+
+
+def tables():
+    r = run("search")
+    lines = r.out.splitlines()
+    ok(r.code == 0 and lines[0].startswith("MODEL") and "acme/Small-Qwen3-GGUF" in lines[1] and "\033" not in r.out, "a table in a pipe", r)
+    holds(r.out, "A-Name-That-Is-Much-Longer-Than-A-Terminal-Is-Wide-And-Goes-On-For-Quite-A-While-GGUF", "in which nothing is cut")
+    for part in ("hidden because", "--all", "they do not fit into the memory of the machine", "1B", "40K", "12.3k", "apache-2.0"):
+        holds(r.out, part, f"it holds '{part}'")
+    ok("\x1b" not in r.out and "\u202e" not in r.out and "\x07" not in r.out, "and no orders to a terminal")
+    column = [line.index("SIZE") + 4 for line in lines[:1]][0]
+    ok(all(line[column - 1] != " " and line[column:column + 1] in (" ", "") for line in lines[1:3]), "numbers end where their heading does", r)
+    for cols in (50, 80, 100, 120, 160):
+        for args in (["search"], ["search", "--all"], ["search", "--facets"], ["show", "acme/Small-Qwen3-GGUF"], ["show", "zeta/Odd-GGUF"],
+                     ["show", "acme/Huge-Llama-GGUF"]):
+            code, text = terminal(cols, *args)
+            plain = re.sub("\033\\[[0-9;]*m", "", text)
+            widest = max(map(len, plain.splitlines() or [""]))
+            ok(code == 0 and 0 < widest <= cols and "\x1b" not in plain and "\u202e" not in plain, f"rbee {' '.join(args)} in {cols} columns: {widest}", text)
+    code, text = terminal(80, "search")
+    ok("\033[" in text and "\u2026" in text, "colour on a terminal, and what is cut is marked", text)
+    code, text = terminal(80, "search", NO_COLOR="1")
+    ok("\033" not in text, "none with NO_COLOR", text)
+    code, text = terminal(80, "search", TERM="dumb")
+    ok("\033" not in text, "none where the terminal knows none", text)
+    code, text = terminal(80, "search", LANG="C")
+    ok(all(ord(c) < 128 for c in text), "ASCII where the locale is not UTF-8", text)
+    r = run("search", "--all")
+    for part in ("too large: ", " short", "architecture not run: martian", "runs"):
+        holds(r.out, part, f"--all holds '{part}'")
+    r = run("search", "no-such-model-anywhere")
+    ok(r.code == 0 and "No model matches" in r.out, "nothing found is no error", r)
+    r = run("search", "martian")
+    ok(r.code == 0 and "runs here" in r.out and "hidden because" in r.out, "what matches and does not run is said", r)
+
+
+def facets():
+    r = run("search", "--facets", "--json")
+    f = json.loads(r.out)["facets"]
+    counts = {x["value"]: x["count"] for x in f["architecture"]["values"]}
+    ok(counts.get("qwen3") == 1 and counts.get("llama", 0) >= 3, "counts of each architecture", counts)
+    r = run("search", "--facets", "--licence", "mit")
+    ok(r.code == 0 and re.search(r"^licence .*mit 1", r.out, re.M) and "apache-2.0 1" in r.out, "a facet is counted without its own filter", r)
+
+
+def shows():
+    r = run("show", "acme/Tiny-Llama-GGUF")
+    ok(r.code == 0, "a repository of the Hub", r)
+    for part in ("acme/Tiny-Llama-GGUF", "llama", "512 positions", "mit", "500 downloads", "tiny-Q8_0.gguf", "Q8_0", "runs", "config.json", "README.md",
+                 "2 more files; --files lists them", "rbee pull acme/Tiny-Llama-GGUF"):
+        holds(r.out, part, f"it holds '{part}'")
+    ok("optimizer.pt" not in r.out, "files that nobody looks for stay away")
+    r = run("show", "acme/Tiny-Llama-GGUF", "--files")
+    ok("optimizer.pt" in r.out and "trainer_state.json" in r.out and "more files;" not in r.out, "until they are asked for", r)
+    v = wait_for(lambda: (lambda x: x if x["rests_on"]["headers"] else None)(json.loads(run("show", "acme/Tiny-Llama-GGUF", "--json").out)), 20, 0.5)
+    ok(v and v["runs"] and v["sets"][0]["verdicts"][0]["verdict"]["confidence"] == "high", "once its header was read, the verdict rests on it", v)
+    r = run("show", "acme/Martian-GGUF")
+    ok(r.code == 0 and "does not run" in r.out and "martian" in r.out and "because" in r.out, "one that does not run, with the reason", r)
+    r = run("show", "acme/Huge-Llama-GGUF")
+    ok(r.code == 0 and "too large" in r.out and "short" in r.out, "one that is too large, with the bytes", r)
+    r = run("show", "acme/NoSuch")
+    ok(r.code == 66 and "acme/NoSuch" in r.err, "one that is not there", r)
+    r = run("show", "acme/Tiny-Llama-GGUF:Q2_K")
+    ok(r.code == 66 and "Q2_K" in r.err, "a quantisation that is not there", r)
+    r = run("show", "nosuch")
+    ok(r.code == 66 and "rbee ls" in r.err, "what is no repository is looked for here alone", r)
+    r = run("show", "nosuch", "--hub")
+    ok(r.code == 64 and "ORG/REPO" in r.err, "unless the Hub's is asked for", r)
+    r = run("show", "acme/Tiny-Llama-GGUF@v1", "--hub")
+    ok(r.code == 64 and "@v1" in r.err, "an older revision is not what the catalogue has", r)
+    r = run("pull", "acme/Tiny-Llama-GGUF")
+    r = run("show", "acme/Tiny-Llama-GGUF", "--json")
+    ok(r.code == 0 and json.loads(r.out)["path"].startswith(os.path.realpath(MODELS)), "what is here is shown from here", r)
+    r = run("show", "acme/Tiny-Llama-GGUF", "--json", "--hub")
+    ok(r.code == 0 and "files" in json.loads(r.out), "unless the Hub's is asked for", r)
+
+
+if __name__ == "__main__":
+    fill()
+    for part in (empty, wrong, filters, tables, facets, shows):
+        if not sys.argv[1:] or part.__name__ in sys.argv[1:]:
+            part()
+    rbee("stop", "--queen", env_=settings())
+    ok(all_gone(), "nothing is left running")
+    done()
