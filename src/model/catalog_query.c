@@ -377,6 +377,10 @@ static enum err one_value(struct catalog_query *q, struct arena *a, enum catalog
                           struct err_info *e)
 {
     enum catalog_kind kind = fields[f].kind;
+    for (size_t i = 0; i < text.n; i++)
+        if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
+            return ERR_FAIL(e, INVALID, "the query's field '%s' has a control character",
+                            fields[f].name);
     if (kind == CATALOG_K_WORDS) return add_words(q, a, f, text, e);
     text = str_trim(text);
     if (!text.n) return ERR_OK;

@@ -90,6 +90,9 @@ static void test_queries(void)
     catalog_query_write(&q, &out);
     is_str(buf_view(&out), S("q=x%20y&language=a%2Cb,en&min_params=7B&all=true"), "says the same");
     buf_fini(&out);
+    ok(!json_parse(&arena, S("{\"author\":\"a\\nb\"}"), &v, &err) &&
+           catalog_query_json(&q, &arena, v, &err) == ERR_INVALID && strstr(err.text, "'author'"),
+       "what no query string may hold, no object may");
     q = (struct catalog_query){0};
     ok(!catalog_query_set(&q, &arena, S("author"), S("a,b"), &err) &&
            !catalog_query_set(&q, &arena, S("min-context"), S("8k"), &err) &&
