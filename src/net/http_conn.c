@@ -521,6 +521,7 @@ void http_conn_accept(struct http_listener *l)
     c->handle.data = c;
     c->server = s;
     c->minor = 1;
+    c->moved = http_server_now(s);
     c->in.cap = LIMIT_HTTP_PIPE + sizeof s->rbuf;
     c->out.cap = LIMIT_HTTP_REPLY + KIB(64);
     c->extra.cap = LIMIT_HTTP_EXTRA;

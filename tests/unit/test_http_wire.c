@@ -109,6 +109,25 @@ static void h_abort(struct http_req *r, void *owner)
     r->gone = on_gone;
 }
 
+static uv_loop_t loop;
+static uv_timer_t late;
+
+static void on_late(uv_timer_t *t)
+{
+    http_reply(t->data, 200, "text/plain", S("late"));
+    uv_close((uv_handle_t *)t, NULL);
+}
+
+/* Answered from a timer that is due together with the server's own look at its connections. */
+static void h_late(struct http_req *r, void *owner)
+{
+    (void)owner;
+    uv_timer_init(&loop, &late);
+    late.data = r;
+    uv_timer_start(&late, on_late, 0, 0);
+    usleep(60000);
+}
+
 static void h_fail(struct http_req *r, void *owner)
 {
     (void)owner;
@@ -116,15 +135,21 @@ static void h_fail(struct http_req *r, void *owner)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/health", 0, true, h_hello},      {"GET", "/hello", 0, false, h_hello},
-    {"POST", "/echo", 1 << 20, false, h_echo}, {"GET", "/v1/models/{id}", 0, false, h_param},
-    {"GET", "/hold", 0, false, h_hold},        {"GET", "/zombie", 0, false, h_zombie},
-    {"GET", "/sse", 0, false, h_sse},          {"GET", "/big", 0, false, h_big},
-    {"GET", "/flood", 0, false, h_flood},      {"GET", "/abort", 0, false, h_abort},
-    {"GET", "/fail", 0, false, h_fail},        {NULL, NULL, 0, false, NULL},
+    {"GET", "/health", 0, true, h_hello},
+    {"GET", "/hello", 0, false, h_hello},
+    {"POST", "/echo", 1 << 20, false, h_echo},
+    {"GET", "/v1/models/{id}", 0, false, h_param},
+    {"GET", "/hold", 0, false, h_hold},
+    {"GET", "/zombie", 0, false, h_zombie},
+    {"GET", "/sse", 0, false, h_sse},
+    {"GET", "/big", 0, false, h_big},
+    {"GET", "/flood", 0, false, h_flood},
+    {"GET", "/abort", 0, false, h_abort},
+    {"GET", "/fail", 0, false, h_fail},
+    {"GET", "/late", 0, false, h_late},
+    {NULL, NULL, 0, false, NULL},
 };
 
-static uv_loop_t loop;
 static struct http_server *server;
 static struct http_client *client;
 
@@ -562,7 +587,7 @@ static void test_raw(void)
 static void test_slow(void)
 {
     static char text[8192];
-    int fd, small = 4096;
+    int fd, small = 4096, late_ok = 0;
     struct result r = {0};
 
     server = start(NULL, 150);
@@ -595,6 +620,13 @@ static void test_slow(void)
         turn(1);
     is_int(http_server_conns(server), 0, "a reply that cannot be written ends the connection");
     close(fd);
+    for (int i = 0; i < 8; i++) {
+        fd = dial();
+        say(fd, "GET /late HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        late_ok += hear(fd, text, sizeof text, 800) && strstr(text, "late");
+        close(fd);
+    }
+    is_int(late_ok, 8, "the first reply of a connection may wait for its turn");
     client = connect_to(server, NULL);
     call(&r, "GET", "/hello", S(""));
     turn(400);
