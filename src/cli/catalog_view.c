@@ -5,35 +5,12 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "cli/cli.h"
+#include "cli/answer.h"
 #include "cli/human.h"
-#include "model/judge.h"
 
 #define WIDE        110 /* columns from which names have more room */
 #define NARROW      80
 #define FACET_SHOWN 12 /* values on a terminal; a pipe gets all */
-
-/* ---- members ---- */
-
-static str text_of(const struct json *v, const char *key)
-{
-    return json_str(json_get(v, key), S(""));
-}
-
-static uint64_t count_of(const struct json *v, const char *key)
-{
-    int64_t n = json_int(json_get(v, key), 0);
-
-    return n > 0 ? (uint64_t)n : 0;
-}
-
-static size_t items_of(const struct json *v, const char *key, const struct json **items)
-{
-    const struct json *list = json_get(v, key);
-
-    *items = list && list->type == JSON_ARR ? list->items : NULL;
-    return *items ? list->n : 0;
-}
 
 /* ---- columns ---- */
 
@@ -112,19 +89,9 @@ struct view {
     bool slow;      /* a machine does not know yet how fast it is */
 };
 
-static void put_bytes(struct view *v, const char *before, uint64_t n)
-{
-    char text[24];
-
-    if (n)
-        table_printf(&v->t, TABLE_PLAIN, "%s%s", before, cli_bytes(n, text));
-    else
-        table_put(&v->t, TABLE_PLAIN, S(""));
-}
-
 static void put_params(struct view *v, const struct json *m)
 {
-    uint64_t all = count_of(m, "parameters"), active = count_of(m, "parameters_active");
+    uint64_t all = answer_count(m, "parameters"), active = answer_count(m, "parameters_active");
     char a[HUMAN_TEXT], b[HUMAN_TEXT];
 
     if (!all)
@@ -138,10 +105,10 @@ static void put_params(struct view *v, const struct json *m)
 static void put_memory(struct view *v, const struct json *verdict)
 {
     const struct json *memory = json_get(verdict, "memory");
-    bool estimated = json_bool(json_get(memory, "estimated"), false);
+    bool estimated = answer_is(memory, "estimated");
 
-    v->estimated |= estimated && count_of(memory, "total");
-    put_bytes(v, estimated ? "~" : "", count_of(memory, "total"));
+    v->estimated |= estimated && answer_count(memory, "total");
+    answer_bytes(&v->t, estimated, answer_count(memory, "total"));
 }
 
 static void put_number(struct view *v, uint64_t n, const char *(*say)(uint64_t, char *))
@@ -162,7 +129,7 @@ static void put_day(struct view *v, uint64_t when)
 static void put_words(struct view *v, const struct json *m, const char *key)
 {
     const struct json *items;
-    size_t n = items_of(m, key, &items);
+    size_t n = answer_items(m, key, &items);
     buf b = {.cap = 1024};
 
     for (size_t i = 0; i < n; i++) {
@@ -173,17 +140,11 @@ static void put_words(struct view *v, const struct json *m, const char *key)
     buf_fini(&b);
 }
 
-static bool does_run(const struct json *verdict)
-{
-    return json_bool(json_get(verdict, "compatible"), false) &&
-           json_bool(json_get(verdict, "fits"), false);
-}
-
 /* A format of it that we do not read. */
 static str other_format(const struct json *m)
 {
     const struct json *items;
-    size_t n = items_of(m, "formats", &items);
+    size_t n = answer_items(m, "formats", &items);
 
     for (size_t i = 0; i < n; i++) {
         str name = json_str(&items[i], S(""));
@@ -193,54 +154,38 @@ static str other_format(const struct json *m)
     return S("");
 }
 
-/* In a few words, with the one number or name that matters. */
 static void put_verdict(struct view *v, const struct json *m)
 {
     const struct json *verdict = json_get(m, "verdict");
-    enum judge_why why = judge_why_from(text_of(verdict, "why"));
-    str arch = text_of(m, "architecture"), format = other_format(m);
-    const char *brief = why < JUDGE_WHYS ? judge_why_brief(why) : "";
-    char bytes[24];
 
     if (v->all_run || !verdict || verdict->type != JSON_OBJ)
         table_put(&v->t, TABLE_PLAIN, S(""));
-    else if (why == JUDGE_RUNS)
-        table_put(&v->t, TABLE_GOOD, str_c(brief));
-    else if (why == JUDGE_MEMORY)
-        table_printf(&v->t, TABLE_WARN, "%s: %s short", brief,
-                     cli_bytes(count_of(verdict, "short_by"), bytes));
-    else if (why == JUDGE_FAMILY && arch.n)
-        table_printf(&v->t, TABLE_BAD, "%s: %.*s", brief, STR(str_sub(arch, 0, 64)));
-    else if (why == JUDGE_FORMAT && format.n)
-        table_printf(&v->t, TABLE_BAD, "%s: %.*s", brief, STR(str_sub(format, 0, 64)));
     else
-        table_put(&v->t, TABLE_BAD, str_c(brief));
+        answer_verdict(&v->t, verdict, answer_text(m, "architecture"), other_format(m));
 }
 
 static void put_model(struct view *v, const struct json *m)
 {
     const struct json *verdict = json_get(m, "verdict"), *set = json_get(m, "set");
-    double speed = json_num(json_get(verdict, "decode_tokens_per_s"), 0);
-    bool runs = does_run(verdict), guess = json_bool(json_get(set, "estimated"), false);
-    char text[HUMAN_TEXT];
+    bool guess = answer_is(set, "estimated");
 
-    table_put(&v->t, TABLE_HEAD, text_of(m, "id"));
+    table_put(&v->t, TABLE_HEAD, answer_text(m, "id"));
     put_params(v, m);
-    table_put(&v->t, TABLE_PLAIN, text_of(set, "quantization"));
-    put_bytes(v, guess ? "~" : "", count_of(set, "bytes"));
+    table_put(&v->t, TABLE_PLAIN, answer_text(set, "quantization"));
+    answer_bytes(&v->t, guess, answer_count(set, "bytes"));
     v->estimated |= guess;
     put_memory(v, verdict);
-    table_put(&v->t, TABLE_GOOD,
-              speed > 0 && runs ? arena_str(v->t.a, str_c(human_rate(speed, text))) : S(""));
-    put_number(v, count_of(m, "context"), human_positions);
-    table_put(&v->t, TABLE_PLAIN, v->many && runs ? text_of(verdict, "machine") : S(""));
-    put_number(v, count_of(m, "downloads"), human_count);
-    put_number(v, count_of(m, "likes"), human_count);
-    put_day(v, count_of(m, "updated"));
-    put_day(v, count_of(m, "created"));
-    table_put(&v->t, TABLE_DIM, text_of(set, "format"));
+    answer_speed(&v->t, verdict);
+    put_number(v, answer_count(m, "context"), human_positions);
+    table_put(&v->t, TABLE_PLAIN,
+              v->many && answer_runs(verdict) ? answer_text(verdict, "machine") : S(""));
+    put_number(v, answer_count(m, "downloads"), human_count);
+    put_number(v, answer_count(m, "likes"), human_count);
+    put_day(v, answer_count(m, "updated"));
+    put_day(v, answer_count(m, "created"));
+    table_put(&v->t, TABLE_DIM, answer_text(set, "format"));
     put_words(v, m, "capabilities");
-    table_put(&v->t, TABLE_DIM, text_of(m, "licence"));
+    table_put(&v->t, TABLE_DIM, answer_text(m, "licence"));
     put_verdict(v, m);
 }
 
@@ -249,8 +194,8 @@ static void put_model(struct view *v, const struct json *m)
 static void look_through(struct view *v, const struct json *page)
 {
     const struct json *models, *machines;
-    size_t n = items_of(page, "models", &models),
-           n_machines = items_of(page, "machines", &machines);
+    size_t n = answer_items(page, "models", &models),
+           n_machines = answer_items(page, "machines", &machines);
     str first = {0};
 
     for (size_t i = 0; n && i < n_machines; i++)
@@ -258,9 +203,9 @@ static void look_through(struct view *v, const struct json *page)
     v->all_run = true;
     for (size_t i = 0; i < n; i++) {
         const struct json *verdict = json_get(&models[i], "verdict");
-        str machine = text_of(verdict, "machine");
+        str machine = answer_text(verdict, "machine");
 
-        v->all_run &= does_run(verdict);
+        v->all_run &= answer_runs(verdict);
         if (!first.p) first = machine;
         v->many |= !str_eq(first, machine);
     }
@@ -270,7 +215,7 @@ static void say_total(const struct json *page, size_t n, const struct table_look
                       struct arena *a, buf *out)
 {
     char shown[HUMAN_GROUPED], all[HUMAN_GROUPED];
-    uint64_t total = count_of(page, "total");
+    uint64_t total = answer_count(page, "total");
     str text;
 
     if (total > n)
@@ -289,8 +234,8 @@ static void say_hidden(const struct json *page, const struct table_look *l, stru
     static const struct table_col cols[] = {{"", true, TABLE_NO_CUT, 0, 0},
                                             {"", false, TABLE_CUT_END, 30, 0}};
     const struct json *hidden = json_get(page, "hidden"), *reasons;
-    size_t n = items_of(hidden, "reasons", &reasons);
-    uint64_t count = count_of(hidden, "count");
+    size_t n = answer_items(hidden, "reasons", &reasons);
+    uint64_t count = answer_count(hidden, "count");
     struct table t;
     char number[HUMAN_GROUPED];
 
@@ -298,14 +243,16 @@ static void say_hidden(const struct json *page, const struct table_look *l, stru
     if (n == 1) {
         table_text(l, 0, 2,
                    arena_printf(a, "%s hidden because %.*s; --all shows them.",
-                                human_grouped(count, number), STR(text_of(&reasons[0], "text"))),
+                                human_grouped(count, number),
+                                STR(answer_text(&reasons[0], "text"))),
                    out);
         return;
     }
     table_init(&t, a, cols, 2);
     for (size_t i = 0; i < n; i++) {
-        table_printf(&t, TABLE_PLAIN, "%s", human_grouped(count_of(&reasons[i], "count"), number));
-        table_put(&t, TABLE_DIM, text_of(&reasons[i], "text"));
+        table_printf(&t, TABLE_PLAIN, "%s",
+                     human_grouped(answer_count(&reasons[i], "count"), number));
+        table_put(&t, TABLE_DIM, answer_text(&reasons[i], "text"));
     }
     table_text(
         l, 0, 2,
@@ -319,11 +266,11 @@ void catalog_view_page(const struct json *page, const struct table_look *l, stru
 {
     struct table_col cols[COLUMNS];
     const struct json *models;
-    size_t n = items_of(page, "models", &models);
+    size_t n = answer_items(page, "models", &models);
     struct view v = {0};
     uint32_t shown = 0;
 
-    choose_columns(cols, text_of(page, "query"), l->width);
+    choose_columns(cols, answer_text(page, "query"), l->width);
     look_through(&v, page);
     table_init(&v.t, a, cols, COLUMNS);
     for (size_t i = 0; i < n; i++)
@@ -332,7 +279,7 @@ void catalog_view_page(const struct json *page, const struct table_look *l, stru
         shown = table_write(&v.t, l, 0, out);
         buf_ch(out, '\n');
         say_total(page, n, l, a, out);
-    } else if (count_of(json_get(page, "hidden"), "count")) {
+    } else if (answer_count(json_get(page, "hidden"), "count")) {
         buf_c(out, "No model that matches runs here.\n");
     } else {
         buf_c(out, "No model matches.\n");
@@ -373,25 +320,26 @@ static void put_values(const struct json *facet, const struct table_look *l, int
                        struct arena *a, buf *out)
 {
     const struct json *values;
-    size_t n = items_of(facet, "values", &values), left = 0;
+    size_t n = answer_items(facet, "values", &values), left = 0;
     char count[HUMAN_GROUPED];
     int at = indent;
 
     for (size_t i = 0; i < n; i++) {
-        bool chosen = json_bool(json_get(&values[i], "chosen"), false);
-        uint64_t many = count_of(&values[i], "count");
+        bool chosen = answer_is(&values[i], "chosen");
+        uint64_t many = answer_count(&values[i], "count");
 
         left += many && !chosen && l->width && i >= FACET_SHOWN;
         if (!chosen && (!many || (l->width && i >= FACET_SHOWN))) continue;
         put_item(l, indent, chosen ? TABLE_GOOD : TABLE_PLAIN,
-                 arena_printf(a, "%.*s %s", STR(table_clean(a, text_of(&values[i], "value"))),
+                 arena_printf(a, "%.*s %s", STR(table_clean(a, answer_text(&values[i], "value"))),
                               human_grouped(many, count)),
                  &at, out);
     }
-    if (left + count_of(facet, "more"))
-        put_item(l, indent, TABLE_DIM,
-                 arena_printf(a, "%s more", human_grouped(left + count_of(facet, "more"), count)),
-                 &at, out);
+    if (left + answer_count(facet, "more"))
+        put_item(
+            l, indent, TABLE_DIM,
+            arena_printf(a, "%s more", human_grouped(left + answer_count(facet, "more"), count)),
+            &at, out);
     buf_ch(out, '\n');
 }
 
@@ -408,7 +356,7 @@ void catalog_view_facets(const struct json *facets, const struct table_look *l, 
     for (size_t i = 0; i < n; i++) {
         const struct json *f = &facets->items[i], *values;
 
-        if (!items_of(f, "values", &values)) continue;
+        if (!answer_items(f, "values", &values)) continue;
         table_tone(l, TABLE_HEAD, table_clean(a, f->key), out);
         buf_printf(out, "%*s", widest + 2 - table_columns(f->key), "");
         put_values(f, l, widest + 2, a, out);

@@ -9,17 +9,16 @@
 static const char *scaled(uint64_t n, double step, const char *const *units, char out[HUMAN_TEXT])
 {
     double v = (double)n;
+    size_t len;
 
     while (v >= step * 0.9995 && units[1]) {
         v /= step;
         units++;
     }
-    if (v < 99.95 && **units)
-        snprintf(out, HUMAN_TEXT, "%.1f", v);
-    else
-        snprintf(out, HUMAN_TEXT, "%.0f", v);
-    if (strlen(out) > 2 && strcmp(out + strlen(out) - 2, ".0") == 0) out[strlen(out) - 2] = 0;
-    strcat(out, *units);
+    snprintf(out, HUMAN_TEXT, v < 99.95 && **units ? "%.1f" : "%.0f", v);
+    len = strlen(out);
+    if (len > 2 && strcmp(out + len - 2, ".0") == 0) len -= 2;
+    snprintf(out + len, HUMAN_TEXT - len, "%s", *units);
     return out;
 }
 

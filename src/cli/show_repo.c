@@ -11,10 +11,8 @@
 
 #include "base/limits.h"
 #include "base/url.h"
-#include "cli/cli.h"
+#include "cli/answer.h"
 #include "cli/human.h"
-#include "cli/table.h"
-#include "model/judge.h"
 
 #define MACHINE_COLUMNS 4
 #define WAIT            "15" /* seconds for what the Hub has to be asked for */
@@ -27,38 +25,6 @@ struct page {
     buf *out;
 };
 
-/* ---- members ---- */
-
-static str text_of(const struct json *v, const char *key)
-{
-    return json_str(json_get(v, key), S(""));
-}
-
-static uint64_t count_of(const struct json *v, const char *key)
-{
-    int64_t n = json_int(json_get(v, key), 0);
-
-    return n > 0 ? (uint64_t)n : 0;
-}
-
-static size_t items_of(const struct json *v, const char *key, const struct json **items)
-{
-    const struct json *list = json_get(v, key);
-
-    *items = list && list->type == JSON_ARR ? list->items : NULL;
-    return *items ? list->n : 0;
-}
-
-static bool is(const struct json *v, const char *key)
-{
-    return json_bool(json_get(v, key), false);
-}
-
-static bool runs(const struct json *verdict)
-{
-    return is(verdict, "compatible") && is(verdict, "fits");
-}
-
 /* ---- facts ---- */
 
 static void fact(const struct page *p, const char *label, str text)
@@ -69,7 +35,7 @@ static void fact(const struct page *p, const char *label, str text)
 static void fact_list(const struct page *p, const char *label, const char *key)
 {
     const struct json *items;
-    size_t n = items_of(p->model, key, &items);
+    size_t n = answer_items(p->model, key, &items);
     buf b = {.cap = KIB(64)};
 
     for (size_t i = 0; i < n; i++) {
@@ -82,10 +48,11 @@ static void fact_list(const struct page *p, const char *label, const char *key)
 
 static void fact_arch(const struct page *p)
 {
-    str arch = text_of(p->model, "architecture"), family = text_of(p->model, "family");
-    uint64_t all = count_of(p->model, "parameters"), used = count_of(p->model, "parameters_active");
+    str arch = answer_text(p->model, "architecture"), family = answer_text(p->model, "family");
+    uint64_t all = answer_count(p->model, "parameters"),
+             used = answer_count(p->model, "parameters_active");
     char a[HUMAN_TEXT], b[HUMAN_TEXT];
-    bool named = str_eqc(text_of(p->model, "parameters_from"), "name");
+    bool named = str_eqc(answer_text(p->model, "parameters_from"), "name");
 
     if (family.n && !str_eq(arch, family) && arch.n)
         fact(p, "architecture", arena_printf(p->a, "%.*s (as %.*s)", STR(arch), STR(family)));
@@ -98,112 +65,81 @@ static void fact_arch(const struct page *p)
     else if (all)
         fact(p, "parameters",
              arena_printf(p->a, "%s%s", human_params(all, a), named ? ", by the name" : ""));
-    if (count_of(p->model, "context"))
+    if (answer_count(p->model, "context"))
         fact(p, "context",
-             arena_printf(p->a, "%s positions", human_positions(count_of(p->model, "context"), a)));
+             arena_printf(p->a, "%s positions",
+                          human_positions(answer_count(p->model, "context"), a)));
 }
 
 static void fact_use(const struct page *p)
 {
-    uint64_t created = count_of(p->model, "created"), updated = count_of(p->model, "updated");
+    uint64_t created = answer_count(p->model, "created"),
+             updated = answer_count(p->model, "updated");
     char a[HUMAN_TEXT], b[HUMAN_TEXT];
 
-    if (count_of(p->model, "downloads"))
+    if (answer_count(p->model, "downloads"))
         fact(p, "used",
              arena_printf(p->a, "%s downloads, %s likes",
-                          human_count(count_of(p->model, "downloads"), a),
-                          human_count(count_of(p->model, "likes"), b)));
+                          human_count(answer_count(p->model, "downloads"), a),
+                          human_count(answer_count(p->model, "likes"), b)));
     if (updated)
         fact(p, "updated",
              arena_printf(p->a, "%s%s%s", human_day((int64_t)updated, a),
                           created ? ", created " : "",
                           created ? human_day((int64_t)created, b) : ""));
-    if (is(p->model, "gated"))
+    if (answer_is(p->model, "gated"))
         table_fact(&p->look, "gated", TABLE_WARN,
                    S("its owner gives it to those who asked on the Hub; set HF_TOKEN to pull it"),
                    p->out);
-    if (is(p->model, "disabled"))
+    if (answer_is(p->model, "disabled"))
         table_fact(&p->look, "disabled", TABLE_BAD, S("the Hub does not give it out"), p->out);
 }
 
 static void facts(const struct page *p)
 {
-    table_tone(&p->look, TABLE_HEAD, table_clean(p->a, text_of(p->model, "id")), p->out);
+    table_tone(&p->look, TABLE_HEAD, table_clean(p->a, answer_text(p->model, "id")), p->out);
     buf_ch(p->out, '\n');
     fact_arch(p);
-    fact(p, "task", text_of(p->model, "task"));
+    fact(p, "task", answer_text(p->model, "task"));
     fact_list(p, "can", "capabilities");
     fact_list(p, "languages", "languages");
-    fact(p, "licence", text_of(p->model, "licence"));
-    fact(p, "made from", text_of(p->model, "base_model"));
+    fact(p, "licence", answer_text(p->model, "licence"));
+    fact(p, "made from", answer_text(p->model, "base_model"));
     fact_use(p);
 }
 
 /* ---- weights ---- */
 
-static void put_bytes(struct table *t, const char *before, uint64_t n)
-{
-    char text[24];
-
-    if (n)
-        table_printf(t, TABLE_PLAIN, "%s%s", before, cli_bytes(n, text));
-    else
-        table_put(t, TABLE_PLAIN, S(""));
-}
-
 /* A set that is one file by the file's path, of several by what their names have in common. */
 static void put_set(struct table *t, const struct json *set)
 {
     const struct json *files;
-    size_t n = items_of(set, "files", &files);
+    size_t n = answer_items(set, "files", &files);
 
     if (n == 1)
         table_put(t, TABLE_PLAIN, json_str(&files[0], S("")));
     else if (n)
-        table_printf(t, TABLE_PLAIN, "%.*s, %zu files", STR(str_sub(text_of(set, "name"), 0, 900)),
-                     n);
+        table_printf(t, TABLE_PLAIN, "%.*s, %zu files",
+                     STR(str_sub(answer_text(set, "name"), 0, 900)), n);
     else
-        table_put(t, TABLE_PLAIN, text_of(set, "name"));
+        table_put(t, TABLE_PLAIN, answer_text(set, "name"));
 }
 
 static void put_size(struct table *t, const struct json *set, const struct json *verdict)
 {
-    uint64_t bytes = count_of(set, "bytes");
+    uint64_t bytes = answer_count(set, "bytes");
 
     if (bytes)
-        put_bytes(t, "", bytes);
+        answer_bytes(t, false, bytes);
     else
-        put_bytes(t, "~", count_of(json_get(verdict, "memory"), "weights"));
+        answer_bytes(t, true, answer_count(json_get(verdict, "memory"), "weights"));
 }
 
 static void put_memory(struct table *t, const struct json *verdict)
 {
     const struct json *memory = json_get(verdict, "memory");
 
-    put_bytes(t, is(memory, "estimated") ? "~" : "", count_of(memory, "total"));
-}
-
-static void put_verdict(struct table *t, const struct json *verdict)
-{
-    enum judge_why why = judge_why_from(text_of(verdict, "why"));
-    char bytes[24];
-
-    if (runs(verdict))
-        table_put(t, TABLE_GOOD, S("runs"));
-    else if (why == JUDGE_MEMORY)
-        table_printf(t, TABLE_WARN, "%s: %s short", judge_why_brief(why),
-                     cli_bytes(count_of(verdict, "short_by"), bytes));
-    else
-        table_put(t, TABLE_BAD, why < JUDGE_WHYS ? str_c(judge_why_brief(why)) : S("no"));
-}
-
-static void put_speed(struct table *t, const struct json *verdict)
-{
-    double rate = json_num(json_get(verdict, "decode_tokens_per_s"), 0);
-    char text[HUMAN_TEXT];
-
-    table_put(t, TABLE_GOOD,
-              rate > 0 && runs(verdict) ? arena_str(t->a, str_c(human_rate(rate, text))) : S(""));
+    answer_bytes(t, answer_is(memory, "estimated"), answer_count(memory, "total"));
 }
 
 /* Of one machine among others. */
@@ -212,10 +148,10 @@ static void put_brief(struct table *t, const struct json *verdict)
     double rate = json_num(json_get(verdict, "decode_tokens_per_s"), 0);
     char text[HUMAN_TEXT];
 
-    if (rate > 0 && runs(verdict))
+    if (rate > 0 && answer_runs(verdict))
         table_printf(t, TABLE_GOOD, "%s tok/s", human_rate(rate, text));
     else
-        put_verdict(t, verdict);
+        answer_verdict(t, verdict, S(""), S(""));
 }
 
 static void put_machines(struct table *t, const struct json *verdicts, size_t n)
@@ -223,7 +159,7 @@ static void put_machines(struct table *t, const struct json *verdicts, size_t n)
     size_t n_run = 0;
 
     for (size_t i = 0; i < n; i++)
-        n_run += runs(json_get(&verdicts[i], "verdict"));
+        n_run += answer_runs(json_get(&verdicts[i], "verdict"));
     table_printf(t, n_run ? TABLE_GOOD : TABLE_BAD, "%zu of %zu machines", n_run, n);
 }
 
@@ -231,22 +167,22 @@ static void put_machines(struct table *t, const struct json *verdicts, size_t n)
 static uint64_t size_of(const struct json *set)
 {
     const struct json *verdicts;
-    uint64_t bytes = count_of(set, "bytes");
+    uint64_t bytes = answer_count(set, "bytes");
 
-    if (bytes || !items_of(set, "verdicts", &verdicts)) return bytes;
-    return count_of(json_get(json_get(&verdicts[0], "verdict"), "memory"), "weights");
+    if (bytes || !answer_items(set, "verdicts", &verdicts)) return bytes;
+    return answer_count(json_get(json_get(&verdicts[0], "verdict"), "memory"), "weights");
 }
 
 static size_t sorted_sets(const struct page *p, const struct json ***out)
 {
     const struct json *sets, *verdicts, **v;
-    size_t n = items_of(p->v, "sets", &sets), kept = 0;
+    size_t n = answer_items(p->v, "sets", &sets), kept = 0;
 
     *out = v = ARENA_NEW(p->a, const struct json *, n + 1);
     for (size_t i = 0; v && i < n; i++) {
         size_t at = kept;
 
-        if (!items_of(&sets[i], "verdicts", &verdicts)) continue;
+        if (!answer_items(&sets[i], "verdicts", &verdicts)) continue;
         for (; at > 0 && size_of(v[at - 1]) > size_of(&sets[i]); at--)
             v[at] = v[at - 1];
         v[at] = &sets[i];
@@ -276,7 +212,7 @@ static size_t weight_columns(const struct page *p, struct table_col *cols)
         return n + 1;
     }
     for (size_t i = 0; i < p->n_machines; i++) {
-        str name = arena_str(p->a, table_clean(p->a, text_of(&p->machines[i], "machine")));
+        str name = arena_str(p->a, table_clean(p->a, answer_text(&p->machines[i], "machine")));
 
         cols[n++] = (struct table_col){name.p ? name.p : "?", false, TABLE_CUT_END, 12, 0};
     }
@@ -294,17 +230,18 @@ static void weights(const struct page *p)
     table_init(&t, p->a, cols, n_cols);
     for (size_t i = 0; i < n; i++) {
         const struct json *verdicts, *first;
-        size_t n_verdicts = items_of(set[i], "verdicts", &verdicts);
+        size_t n_verdicts = answer_items(set[i], "verdicts", &verdicts);
 
         first = json_get(&verdicts[0], "verdict");
         put_set(&t, set[i]);
-        table_put(&t, TABLE_PLAIN, text_of(set[i], "quantization"));
+        table_put(&t, TABLE_PLAIN, answer_text(set[i], "quantization"));
         put_size(&t, set[i], first);
         put_memory(&t, first);
         if (p->n_machines == 1) {
-            put_speed(&t, first);
-            table_put(&t, TABLE_DIM, runs(first) ? text_of(first, "confidence") : S(""));
-            put_verdict(&t, first);
+            answer_speed(&t, first);
+            table_put(&t, TABLE_DIM, answer_runs(first) ? answer_text(first, "confidence") : S(""));
+            answer_verdict(&t, first, answer_text(p->model, "architecture"),
+                           answer_text(set[i], "format"));
         } else if (p->n_machines > MACHINE_COLUMNS) {
             put_machines(&t, verdicts, n_verdicts);
         }
@@ -322,10 +259,10 @@ static bool is_in_set(const struct page *p, const struct json *file)
 {
     const struct json **set;
     size_t n = sorted_sets(p, &set);
-    str name = text_of(file, "set");
+    str name = answer_text(file, "set");
 
     for (size_t i = 0; i < n && name.n; i++)
-        if (str_eq(name, text_of(set[i], "name"))) return true;
+        if (str_eq(name, answer_text(set[i], "name"))) return true;
     return false;
 }
 
@@ -335,16 +272,16 @@ static void file_table(const struct page *p, const char *head, const char *which
                                      {"SIZE", true, TABLE_NO_CUT, 0, 0},
                                      {"KIND", false, TABLE_NO_CUT, 0, 1}};
     const struct json *files;
-    size_t n = items_of(json_get(p->v, "files"), which, &files);
+    size_t n = answer_items(json_get(p->v, "files"), which, &files);
     struct table t;
 
     table_init(&t, p->a, cols, 3);
     for (size_t i = 0; i < n; i++) {
-        str kind = text_of(&files[i], "kind");
+        str kind = answer_text(&files[i], "kind");
 
         if (is_in_set(p, &files[i])) continue;
-        table_put(&t, TABLE_PLAIN, text_of(&files[i], "path"));
-        put_bytes(&t, "", count_of(&files[i], "bytes"));
+        table_put(&t, TABLE_PLAIN, answer_text(&files[i], "path"));
+        answer_bytes(&t, false, answer_count(&files[i], "bytes"));
         table_put(&t, TABLE_DIM, str_eqc(kind, "other") ? S("") : kind);
     }
     if (!t.n_cells) return;
@@ -355,7 +292,7 @@ static void file_table(const struct page *p, const char *head, const char *which
 static void other_files(const struct page *p, bool all)
 {
     const struct json *more;
-    size_t n = items_of(json_get(p->v, "files"), "more", &more);
+    size_t n = answer_items(json_get(p->v, "files"), "more", &more);
     char count[HUMAN_GROUPED];
 
     file_table(p, "BESIDE THEM", "shown");
@@ -374,25 +311,26 @@ static void other_files(const struct page *p, bool all)
 static const struct json *best_verdict(const struct page *p)
 {
     const struct json *sets, *verdicts;
-    size_t n = items_of(p->v, "sets", &sets);
-    str best = text_of(p->v, "best");
+    size_t n = answer_items(p->v, "sets", &sets);
+    str best = answer_text(p->v, "best");
 
     for (size_t i = 0; i < n; i++) {
-        size_t n_verdicts = items_of(&sets[i], "verdicts", &verdicts);
+        size_t n_verdicts = answer_items(&sets[i], "verdicts", &verdicts);
 
-        if (!n_verdicts || !str_eq(text_of(&sets[i], "name"), best)) continue;
+        if (!n_verdicts || !str_eq(answer_text(&sets[i], "name"), best)) continue;
         for (size_t k = 0; k < n_verdicts; k++)
-            if (runs(json_get(&verdicts[k], "verdict"))) return json_get(&verdicts[k], "verdict");
+            if (answer_runs(json_get(&verdicts[k], "verdict")))
+                return json_get(&verdicts[k], "verdict");
         return json_get(&verdicts[0], "verdict");
     }
-    return items_of(p->v, "verdicts", &verdicts) ? json_get(&verdicts[0], "verdict") : NULL;
+    return answer_items(p->v, "verdicts", &verdicts) ? json_get(&verdicts[0], "verdict") : NULL;
 }
 
 static void lines(const struct page *p, const char *label, enum table_tone tone,
                   const struct json *verdict, const char *key)
 {
     const struct json *items;
-    size_t n = items_of(verdict, key, &items);
+    size_t n = answer_items(verdict, key, &items);
 
     for (size_t i = 0; i < n; i++)
         table_fact(&p->look, i ? "" : label, tone, table_clean(p->a, json_str(&items[i], S(""))),
@@ -402,26 +340,26 @@ static void lines(const struct page *p, const char *label, enum table_tone tone,
 static void verdict_facts(const struct page *p)
 {
     const struct json *verdict = best_verdict(p), *rests = json_get(p->v, "rests_on");
-    bool good = is(p->v, "runs");
+    bool good = answer_is(p->v, "runs");
 
     if (!verdict) return;
     buf_ch(p->out, '\n');
     table_fact(&p->look, "verdict", good ? TABLE_GOOD : TABLE_BAD,
-               good                        ? S("runs")
-               : is(verdict, "compatible") ? S("too large")
-                                           : S("does not run"),
+               good                               ? S("runs")
+               : answer_is(verdict, "compatible") ? S("too large")
+                                                  : S("does not run"),
                p->out);
     if (!good) lines(p, "because", TABLE_PLAIN, verdict, "reasons");
     lines(p, "note", TABLE_WARN, verdict, "warnings");
     lines(p, "instead", TABLE_PLAIN, verdict, "recommendations");
     if (good)
         fact(p, "sure",
-             arena_printf(p->a, "%.*s: %.*s", STR(text_of(verdict, "confidence")),
-                          STR(text_of(verdict, "evidence"))));
-    table_fact(&p->look, "incomplete", TABLE_WARN, table_clean(p->a, text_of(rests, "problem")),
+             arena_printf(p->a, "%.*s: %.*s", STR(answer_text(verdict, "confidence")),
+                          STR(answer_text(verdict, "evidence"))));
+    table_fact(&p->look, "incomplete", TABLE_WARN, table_clean(p->a, answer_text(rests, "problem")),
                p->out);
     if (good)
-        fact(p, "fetch it", arena_printf(p->a, "rbee pull %.*s", STR(text_of(p->model, "id"))));
+        fact(p, "fetch it", arena_printf(p->a, "rbee pull %.*s", STR(answer_text(p->model, "id"))));
 }
 
 /* ---- asking ---- */
@@ -431,7 +369,7 @@ static void say(const struct json *v, bool all_files, struct arena *a, buf *out)
     struct page p = {.v = v, .model = json_get(v, "model"), .a = a, .out = out};
 
     table_look_of(&p.look, 1);
-    p.n_machines = items_of(v, "machines", &p.machines);
+    p.n_machines = answer_items(v, "machines", &p.machines);
     facts(&p);
     verdict_facts(&p);
     weights(&p);
