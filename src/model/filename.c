@@ -89,6 +89,7 @@ static const struct quant {
     {"INT8", NULL, NO, 800}, {"INT4", NULL, NO, 400}, {"FP4", NULL, NO, 400}, {"NF4", NULL, NO, 450},
     {"W4A16", NULL, NO, 425}, {"W8A16", NULL, NO, 825}, {"W8A8", NULL, NO, 800},
     {"8BIT", NULL, NO, 800}, {"6BIT", NULL, NO, 600}, {"5BIT", NULL, NO, 500}, {"4BIT", NULL, NO, 400},
+    {"8BITS", "8BIT", NO, 800}, {"4BITS", "4BIT", NO, 400},
     {"3BIT", NULL, NO, 300}, {"2BIT", NULL, NO, 200}, {"8_BIT", "8BIT", NO, 800}, {"4_BIT", "4BIT", NO, 400},
     {"Q8", NULL, NO, 850}, {"Q6", NULL, NO, 656}, {"Q5", NULL, NO, 570}, {"Q4", NULL, NO, 489},
     {"Q3", NULL, NO, 400}, {"Q2", NULL, NO, 316},

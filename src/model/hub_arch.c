@@ -19,14 +19,22 @@ static bool between(char c)
     return c == '-' || c == '_' || c == '.' || c == ' ';
 }
 
-/* Two words but for case, '-', '_', '.' and ' '. */
+/* Does character i count: separators do not, nor does the v of a version. */
+static bool counts(str s, size_t i)
+{
+    bool version =
+        (s.p[i] == 'v' || s.p[i] == 'V') && i + 1 < s.n && s.p[i + 1] >= '0' && s.p[i + 1] <= '9';
+    return !between(s.p[i]) && !version;
+}
+
+/* Two words but for case, '-', '_', '.', ' ' and the v of a version. */
 static bool same_word(str a, str b)
 {
     size_t i = 0, k = 0;
     for (;;) {
-        while (i < a.n && between(a.p[i]))
+        while (i < a.n && !counts(a, i))
             i++;
-        while (k < b.n && between(b.p[k]))
+        while (k < b.n && !counts(b, k))
             k++;
         if (i == a.n || k == b.n) return i == a.n && k == b.n;
         if (!str_ieq(str_sub(a, i++, 1), str_sub(b, k++, 1))) return false;
@@ -39,21 +47,25 @@ static str stem_of(str cls)
     static const char *const ends[] = {"For", "LMHeadModel", "Model"};
     for (size_t i = 0; i < 3; i++) {
         size_t at = str_find(cls, str_c(ends[i]), 1);
-        if (at != SIZE_MAX) return str_sub(cls, 0, at);
+        if (at == SIZE_MAX) continue;
+        cls = str_sub(cls, 0, at);
+        break;
     }
-    return cls;
+    return str_ends(cls, S("V1")) ? str_sub(cls, 0, cls.n - 2) : cls;
 }
 
 const struct family *hub_family(str word)
 {
     const struct family *f = family_find(word), *all;
     const char *classes, *gguf;
+    str stem = stem_of(word);
     size_t n;
     if (f || !word.n) return f;
     if (str_ends(word, S("_text"))) return hub_family(str_sub(word, 0, word.n - 5));
     all = family_all(&n);
     for (size_t i = 0; i < n; i++)
-        if (same_word(word, str_c(all[i].name))) return &all[i];
+        if (same_word(word, str_c(all[i].name)) || same_word(stem, str_c(all[i].name)))
+            return &all[i];
     for (size_t i = 0; (classes = hf_classes(i, &gguf)); i++) {
         str rest = str_c(classes);
         while (rest.n) {
@@ -204,34 +216,83 @@ static bool later_version(str rest)
            (i + 1 == rest.n || between(rest.p[i + 1]));
 }
 
+/* "Qwen3.6": of the rows that are a word and a digit, the last that is not later. */
+static const struct family *minor_of(const struct family *f, str rest)
+{
+    char name[24];
+    size_t n = strlen(f->name);
+    if (rest.n < 2 || rest.p[0] != '.' || !is_digit(rest.p[1]) || n + 2 > sizeof name) return f;
+    if (rest.n > 2 && !between(rest.p[2])) return f;
+    memcpy(name, f->name, n);
+    name[n + 1] = 0;
+    for (char c = rest.p[1]; c > '0'; c--) {
+        name[n] = c;
+        if (family_find(str_c(name))) return family_find(str_c(name));
+    }
+    return f;
+}
+
 /* The longest word at i that is a family's. */
 static const struct family *family_at(str name, size_t i, str *word)
 {
     const struct family *found = NULL;
     for (size_t end = i + 2; end <= name.n && end <= i + 24; end++) {
-        str w = str_sub(name, i, end - i);
+        str w = str_sub(name, i, end - i), rest = str_sub(name, end, name.n);
         const struct family *f;
         if (!word_ends(name, end) || between(w.p[w.n - 1]) || !(f = hub_family(w))) continue;
-        found = later_version(str_sub(name, end, name.n)) ? NULL : f;
+        found = later_version(rest) ? NULL : minor_of(f, rest);
         *word = w;
     }
     return found;
 }
 
-/* The last resort: the last word of a name that is a family's; of a distillation, its student's. */
+/* "8B" or "1.5B", whole. */
+static bool is_size(str s)
+{
+    size_t i = 0;
+    while (i < s.n && (is_digit(s.p[i]) || (i && s.p[i] == '.')))
+        i++;
+    return i && i + 1 == s.n && (s.p[i] == 'B' || s.p[i] == 'b' || s.p[i] == 'M' || s.p[i] == 'm');
+}
+
+/* One of the next words is a size: what stands before it is the model, and no teacher of it. */
+static bool size_follows(str rest)
+{
+    for (int i = 0; i < 4 && rest.n; i++) {
+        size_t n = 0;
+        while (n < rest.n && rest.p[n] != '-' && rest.p[n] != '_' && rest.p[n] != ' ')
+            n++;
+        if (is_size(str_sub(rest, 0, n))) return true;
+        rest = str_sub(rest, n + 1, rest.n);
+    }
+    return false;
+}
+
+/* The first word of a name that is a family's, rather one with a size behind it. */
 static const struct family *family_in(str name, str *word)
 {
-    size_t student = str_find(name, S("Distill-"), 0);
     const struct family *found = NULL;
-    for (size_t i = student == SIZE_MAX ? 0 : student; i < name.n; i++) {
+    for (size_t i = 0; i < name.n; i++) {
         const struct family *f;
         str w;
         if (between(name.p[i]) || (i && !between(name.p[i - 1])) || !(f = family_at(name, i, &w)))
             continue;
+        bool sized = size_follows(str_sub(name, i + w.n, name.n));
+        if (found && !sized) continue;
         found = f;
         *word = w;
+        if (sized) break;
     }
     return found;
+}
+
+/* The last resort. Of a distillation the student counts, known or not. */
+static const struct family *family_of_name(str name, str *word)
+{
+    size_t at = str_find(name, S("Distill-"), 0);
+    str student = at == SIZE_MAX ? (str){0} : str_sub(name, at + 8, name.n);
+    const struct family *f = family_in(student, word);
+    return f || size_follows(student) ? f : family_in(name, word);
 }
 
 /* "A3B" in a name: the family's mixtures have a row of their own. */
@@ -246,7 +307,7 @@ void hub_arch_by_name(struct hub_model *m, struct arena *a, const struct filenam
 {
     str own, first = str_cut(m->id, '/', &own), word = {0};
     if (m->arch.n || !(m->formats & 1u << FILENAME_GGUF)) return;
-    m->family = family_in(own.p ? own : first, &word);
+    m->family = family_of_name(own.p ? own : first, &word);
     if (id->params_active) m->family = mixture_of(a, m->family);
     if (m->family) m->arch = word;
     m->arch_by_name = m->family != NULL;

@@ -40,9 +40,9 @@ static bool names_packing(const struct filename *f)
 }
 
 /* Of SafeTensors only: what the loader does not read, by the method, else the types, else names. */
-static void foreign(struct hub_model *m, const struct filename *id)
+static void foreign(struct hub_model *m, const struct json *q, const struct filename *id)
 {
-    bool named = names_packing(id);
+    bool named = names_packing(id) || (!m->quant_method.n && json_get(q, "bits"));
     for (size_t i = 0; i < m->n_sets && !named; i++)
         named = m->sets[i].format == FILENAME_SAFETENSORS && m->sets[i].quant &&
                 m->sets[i].dtype == DTYPE_COUNT;
@@ -55,11 +55,12 @@ static void foreign(struct hub_model *m, const struct filename *id)
 }
 
 /* Scaled 8-bit floats become F32 while they are read (hf_fix.c), mostly. */
-static void loaded(struct hub_model *m)
+static void loaded(struct hub_model *m, const struct filename *id)
 {
     static const char *const methods[] = {"fp8", "fbgemm_fp8", "compressed-tensors"};
     struct hub_set *sets = (struct hub_set *)m->sets;
     uint64_t f8 = 0;
+    m->scaled = !m->quant_method.n && !m->n_dtypes && id->dtype == DTYPE_F8_E4M3;
     for (size_t i = 0; i < m->n_dtypes; i++)
         if (str_starts(m->dtypes[i].name, S("F8_"))) f8 += m->dtypes[i].params;
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
@@ -94,6 +95,6 @@ static void own_format(struct hub_model *m, const struct json *v, const struct f
 void hub_pack(struct hub_model *m, const struct json *v, const struct filename *id)
 {
     own_format(m, v, id);
-    foreign(m, id);
-    loaded(m);
+    foreign(m, json_get(json_get(v, "config"), "quantization_config"), id);
+    loaded(m, id);
 }

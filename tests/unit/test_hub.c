@@ -101,6 +101,88 @@ static void test_families(void)
        "nothing is no family, and what is new is none");
 }
 
+/* Names of real repositories of which nothing else is said. */
+static void test_names(void)
+{
+    static const char *const names[][2] = {
+        {"unsloth/DeepSeek-R1-0528-Qwen3-8B-GGUF", "qwen3"},
+        {"a/Qwen3.6-35B-A3B-Kimi-K2.6-Reasoning-Distilled-GGUF", "qwen35moe"},
+        {"a/Qwen2.5-7B-Instruct-GGUF", "qwen2"},
+        {"a/gemma-2b-it-GGUF", "gemma"},
+        {"a/gemma-2-9b-it-GGUF", "gemma2"},
+        {"a/gemma-3n-E4B-it-GGUF", "gemma3n"},
+        {"a/Qwen3-30B-A3B-GGUF", "qwen3moe"},
+        {"a/DeepSeek-R1-Distill-Llama-8B-GGUF", "llama"},
+        {"a/DeepSeek-R1-Distill-Qwen-7B-GGUF", NULL},
+        {"a/Qwen3-8B-Gemini-2.5-Pro-Distill-GGUF", "qwen3"},
+        {"a/phi-4-GGUF", NULL},
+        {"a/Llama-4-Scout-17B-16E-GGUF", NULL},
+        {"a/Meta-Llama-3.1-8B-Instruct-GGUF", "llama"},
+        {"qwen3/mystery-GGUF", NULL},
+    };
+    char text[256];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct hub_model m;
+        snprintf(text, sizeof text, "{\"id\":\"%s\",\"tags\":[\"gguf\"]}", names[i][0]);
+        bool good = read_text(&m, text);
+        const char *got = good && m.family ? m.family->name : NULL, *want = names[i][1];
+        ok(good && m.arch_by_name == (want != NULL) &&
+               (want ? got && !strcmp(got, want) : got == NULL),
+           "%s: %s", names[i][0], got ? got : "nothing");
+    }
+    struct hub_model m;
+    ok(read_text(&m, "{\"id\":\"openai/whisper\",\"pipeline_tag\":\"automatic-speech-recognition\","
+                     "\"tags\":[\"transformers\",\"pytorch\",\"safetensors\",\"whisper\","
+                     "\"automatic-speech-recognition\",\"yi\"]}") &&
+           !m.family && str_eqc(m.arch, "whisper") && m.other_task,
+       "the tag of the model type counts before a language that is called like a family");
+    ok(read_text(&m,
+                 "{\"id\":\"a/b\",\"tags\":[\"diffusers\",\"safetensors\",\"text-to-image\"]}") &&
+           m.other_task && !m.arch.n && str_eqc(m.task, "text-to-image"),
+       "a task among the tags");
+    ok(read_text(&m, "{\"id\":\"a/b\",\"gguf\":{\"architecture\":\"mistral3\"},\"config\":"
+                     "{\"architectures\":[\"MistralForCausalLM\"]}}") &&
+           !m.family && str_eqc(m.arch, "mistral3"),
+       "the word of a GGUF file stands, whatever else is said");
+}
+
+/* SafeTensors that only other programs read, and those that grow while they are read. */
+static void test_packing(void)
+{
+    static const struct {
+        const char *rest;
+        bool foreign, scaled;
+    } cases[] = {
+        {"\"tags\":[\"safetensors\"],\"safetensors\":{\"parameters\":{\"BF16\":10,\"I32\":30}}",
+         true, false},
+        {"\"tags\":[\"safetensors\"],\"safetensors\":{\"parameters\":{\"BF16\":1000,\"I64\":3}}",
+         false, false},
+        {"\"tags\":[\"safetensors\"],\"config\":{\"quantization_config\":{\"quant_method\":\"hqq\"}"
+         "}",
+         true, false},
+        {"\"tags\":[\"safetensors\"],\"config\":{\"quantization_config\":{\"bits\":4}}", true,
+         false},
+        {"\"tags\":[\"safetensors\"],\"config\":{\"quantization_config\":{\"quant_method\":\"fp8\"}"
+         "}",
+         false, true},
+        {"\"tags\":[\"safetensors\"],\"config\":{\"quantization_config\":{\"quant_method\":"
+         "\"mxfp4\"}},"
+         "\"safetensors\":{\"parameters\":{\"BF16\":1,\"U8\":9}}",
+         false, false},
+        {"\"siblings\":[{\"rfilename\":\"model-w4a16.safetensors\"}]", true, false},
+        {"\"siblings\":[{\"rfilename\":\"model.safetensors\"}]", false, false},
+    };
+    char text[400];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct hub_model m;
+        snprintf(text, sizeof text, "{\"id\":\"a/b\",%s}", cases[i].rest);
+        ok(read_text(&m, text) && m.foreign_quant == cases[i].foreign &&
+               m.scaled == cases[i].scaled,
+           "%s%s: %s", cases[i].foreign ? "foreign" : "read",
+           cases[i].scaled ? ", multiplied out" : "", cases[i].rest);
+    }
+}
+
 static void test_refused(void)
 {
     static const char *const bad[][2] = {
@@ -232,6 +314,8 @@ int main(void)
     test_detail();
     test_formats();
     test_families();
+    test_names();
+    test_packing();
     test_refused();
     test_write();
     test_captures();
