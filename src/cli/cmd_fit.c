@@ -314,7 +314,9 @@ static enum err all_sets(struct fit *f, const struct precheck *p, bool only_pick
         s.bytes = p->hub.sets[s.set].bytes;
         code = judge_everywhere(f, &s, e);
     }
-    return n ? code : judge_everywhere(f, &s, e);
+    if (n) return code;
+    if (p->hub.n_sets && !p->repo.n_files) s.broken = "none of its files can be fetched";
+    return judge_everywhere(f, &s, e);
 }
 
 static void describe(struct fit *f, const struct precheck *p)
@@ -338,8 +340,10 @@ static void recommend(struct fit *f, const struct precheck *p)
     str name = precheck_name(p);
 
     precheck_judge(p, &who, &v);
-    if (!v.compatible || (!v.fits && !v.fit_slots)) return;
-    f->best = arena_printf(&f->arena, "Best: rbee pull %.*s (%s)", STR(name), p->pick.why);
+    if (!precheck_runs(&v, &f->ask)) return;
+    f->best = v.fits ? arena_printf(&f->arena, "Best: rbee pull %.*s (%s)", STR(name), p->pick.why)
+                     : arena_printf(&f->arena, "Best: rbee pull %.*s (%s; %u x %u fits)", STR(name),
+                                    p->pick.why, v.fit_slots, v.fit_ctx);
 }
 
 /* Also where no header may be read: then by what the Hub says. */
@@ -423,9 +427,9 @@ static enum err all_models(struct fit *f, struct err_info *e)
 
 static const struct table_col cols[] = {
     {"MODEL", false, TABLE_CUT_MIDDLE, 18, 0}, {"SIZE", true, TABLE_NO_CUT, 0, 4},
-    {"MACHINE", false, TABLE_CUT_END, 8, 5},   {"VERDICT", false, TABLE_NO_CUT, 0, 0},
+    {"MACHINE", false, TABLE_CUT_END, 12, 5},  {"VERDICT", false, TABLE_NO_CUT, 0, 0},
     {"SURE", false, TABLE_NO_CUT, 0, 6},       {"MEMORY", true, TABLE_NO_CUT, 0, 0},
-    {"TOKENS/S", true, TABLE_NO_CUT, 0, 3},    {"WHY", false, TABLE_CUT_END, 16, 0},
+    {"TOKENS/S", true, TABLE_NO_CUT, 0, 3},    {"WHY", false, TABLE_CUT_END, 28, 0},
 };
 
 /* In a pipe all of it; beside other columns of a terminal the shortest that says it. */

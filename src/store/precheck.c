@@ -154,7 +154,7 @@ static bool is_said(const struct verdict_lines *l, str line)
     return false;
 }
 
-/* Gated, reads images elsewhere: no header says so. */
+/* Gated, reads images elsewhere, which other file would fit: no header says so. */
 static void add_facts(const struct precheck *p, const struct precheck_for *f, struct verdict *v)
 {
     struct hub_model m = better_words(p, v, v->format);
@@ -168,6 +168,9 @@ static void add_facts(const struct precheck *p, const struct precheck_for *f, st
     for (uint32_t i = 0; i < said.warnings.n && v->warnings.n < VERDICT_LINES; i++)
         if (!is_said(&v->warnings, said.warnings.line[i]))
             v->warnings.line[v->warnings.n++] = said.warnings.line[i];
+    if (v->why != JUDGE_MEMORY || said.why != JUDGE_MEMORY) return;
+    v->recommendations = said.recommendations;
+    v->fit_set = said.fit_set;
 }
 
 static uint64_t weight_bytes(const struct precheck *p)

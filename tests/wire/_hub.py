@@ -254,6 +254,8 @@ class Hub:
     # ---- what the API says ----
 
     def _sha256(self, data):
+        if isinstance(data, Sparse):
+            return data.digest
         if id(data) not in self.hashes:
             self.hashes[id(data)] = (data, hashlib.sha256(data).hexdigest())  # held, so that no other gets its id
         return self.hashes[id(data)][1]
@@ -414,3 +416,65 @@ def llama_folder(**more):
     return {"config.json": json.dumps(config).encode(), "model-00001-of-00002.safetensors": one, "tokenizer.json": b"{}",
             "model-00002-of-00002.safetensors": two, "tokenizer_config.json": b"{}",
             "model.safetensors.index.json": b"{}", "tokenizer.model": b""}
+
+
+class Sparse:
+    """A file of which only the first bytes are held: the rest is zeros. For models of any size."""
+
+    def __init__(self, head, size):
+        self.head, self.size = head, size
+        self.digest = hashlib.sha256(head + str(size).encode()).hexdigest()  # nobody downloads all of it
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, span):
+        lo, hi, _ = span.indices(self.size)
+        part = self.head[lo:hi]
+        return part + bytes(min(hi - lo, 64 << 20) - len(part))
+
+
+# name in a file, id, weights of a block, bytes of it
+QUANTS = {"Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34), "F16": (1, 1, 2), "F32": (0, 1, 4)}
+
+
+def llama_gguf(quant, layers=32, width=4096, inner=14336, heads=32, kv_heads=8, vocab=32000, context=32768, arch="llama"):
+    """A Llama of any shape as a GGUF file whose weights are zeros: Sparse."""
+    def text(s):
+        return struct.pack("<Q", len(s)) + s.encode()
+
+    def kv(key, kind, raw):
+        return text(key) + struct.pack("<I", kind) + raw
+
+    def number(key, v):
+        return kv(f"{arch}.{key}", 4, struct.pack("<I", v))
+
+    keys = [kv("general.architecture", 8, text(arch)), number("block_count", layers), number("context_length", context),
+            number("embedding_length", width), number("feed_forward_length", inner), number("attention.head_count", heads),
+            number("attention.head_count_kv", kv_heads),
+            kv(f"{arch}.attention.layer_norm_rms_epsilon", 6, struct.pack("<f", 1e-5)),
+            kv("tokenizer.ggml.model", 8, text("llama")),
+            kv("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, vocab) + b"".join(text(f"t{i}") for i in range(vocab))),
+            kv("tokenizer.ggml.scores", 9, struct.pack("<IQ", 6, vocab) + bytes(4 * vocab)),
+            kv("tokenizer.ggml.token_type", 9, struct.pack("<IQ", 5, vocab) + struct.pack("<i", 1) * vocab),
+            kv("tokenizer.chat_template", 8, text("{{ messages[0].content }}"))]
+    kv_width = width // heads * kv_heads
+    tensors = [("token_embd", [width, vocab]), ("output_norm", [width]), ("output", [width, vocab])]
+    for i in range(layers):
+        tensors += [(f"blk.{i}.{n}", d) for n, d in (
+            ("attn_norm", [width]), ("attn_q", [width, width]), ("attn_k", [width, kv_width]), ("attn_v", [width, kv_width]),
+            ("attn_output", [width, width]), ("ffn_norm", [width]), ("ffn_gate", [width, inner]), ("ffn_up", [width, inner]),
+            ("ffn_down", [inner, width]))]
+    infos, at = b"", 0
+    for name, dims in tensors:
+        kind, block, size = QUANTS[quant if len(dims) > 1 else "F32"]
+        n = 1
+        for d in dims:
+            n *= d
+        infos += text(name + ".weight") + struct.pack("<I", len(dims)) + struct.pack(f"<{len(dims)}Q", *dims)
+        infos += struct.pack("<IQ", kind, at)
+        at += n // block * size
+        at += -at % 32
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys)) + b"".join(keys) + infos
+    head += bytes(-len(head) % 32)
+    return Sparse(head, len(head) + at)

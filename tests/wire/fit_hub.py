@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""rbee fit of repositories: one line a file and machine from one header, the same words as pull and as the file itself."""
+import fcntl
+import json
+import os
+import pty
+import select
+import struct
+import subprocess
+import termios
+
+from _hub import TOKEN, Hub, llama_folder, llama_gguf, split
+from _rbee import HOME, MODELS, RBEE, SLOW, all_gone, done, env, free_port, holds, make_model, ok, rbee, same, start, wait_for
+
+OWN = f"{HOME}/pulled"
+GB = ["--bandwidth", "20"]
+hub = Hub()
+
+
+def settings(**more):
+    given = dict(RBEE_MODELS=OWN, RBEE_HUB_URL=hub.url, HF_TOKEN=None, HF_HOME=None, HF_TOKEN_PATH=None, HF_ENDPOINT=None,
+                 RBEE_PORT=PORT)
+    given.update(more)
+    return env(**given)
+
+
+PORT = str(free_port())
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def fit(*args, **more):
+    r = rbee("fit", *args, "--json", env_=settings(**more))
+    try:
+        return r, json.loads(r.out)
+    except ValueError:
+        return r, []
+
+
+def near(a, b, part):
+    return abs(a - b) <= part * max(a, b)
+
+
+def quants(rows):
+    return [x["file"] for x in rows]
+
+
+tiny = {q: read(make_model(f"tiny-{q}", dtype=q)) for q in ("q4_0", "q8_0", "f16")}
+hub.repos["acme/Tiny-GGUF"] = {"README.md": b"# x", "tiny-F16.gguf": tiny["f16"], "tiny-Q4_0.gguf": tiny["q4_0"],
+                               "sub/tiny-Q8_0.gguf": tiny["q8_0"], "mmproj-tiny-F16.gguf": b"GGUF"}
+one, two = split(tiny["q4_0"])
+hub.repos["acme/Split-GGUF"] = {"t-Q4_0-00001-of-00002.gguf": one, "t-Q4_0-00002-of-00002.gguf": two}
+hub.repos["acme/Mistral-7B-GGUF"] = {f"m-{q}.gguf": llama_gguf(q) for q in ("Q4_0", "Q8_0", "F16")}
+hub.repos["acme/Huge-GGUF"] = {f"h-{q}.gguf": llama_gguf(q, 120, 16384, 53248, 128) for q in ("Q4_0", "Q8_0")}
+hub.repos["acme/Strange-GGUF"] = {f"s-{q}.gguf": tiny[q].replace(b"llama", b"mrtan") for q in ("q4_0", "q8_0")}
+hub.repos["acme/Llama-ST"] = {"README.md": b"x", **llama_folder()}
+hub.repos["acme/Pickle"] = {"config.json": b"{}", "pytorch_model.bin": b"x" * 100}
+hub.repos["acme/Config-only"] = {"config.json": b"{}", "README.md": b"x"}
+hub.repos["acme/Climber-GGUF"] = {"../../evil-Q4_0.gguf": tiny["q4_0"], "/etc/x-Q4_0.gguf": tiny["q4_0"]}
+hub.repos["acme/Foreign-GGUF"] = {"f-IQ4_KS.gguf": tiny["q4_0"], "f-Q8_0.gguf": tiny["q8_0"]}
+for name in hub.repos:
+    if name.endswith("GGUF"):
+        hub.more[name] = {"gguf": {"total": 1000000, "architecture": "llama", "context_length": 512}}
+
+# ---- all files of a repository ----
+r, rows = fit("acme/Tiny-GGUF", *GB)
+same(quants(rows), ["tiny-Q4_0.gguf", "sub/tiny-Q8_0.gguf", "tiny-F16.gguf"], "every file of weights, the small ones first")
+ok(r.code == 0 and all(x["verdict"]["compatible"] and x["verdict"]["fits"] for x in rows), "they run", r)
+same({x["machine"] for x in rows}, {"this machine"}, "on this machine")
+same([x["verdict"]["confidence"] for x in rows], ["high", "low", "low"], "one by its header, the others by their sizes")
+heads = [p for p, _, _ in hub.seen["cdn"]]
+ok(len(heads) == 1 and "Q4_0" in heads[0] and hub.sent[0] <= 1 << 20, "of which one was read, of the file that pull would take", heads)
+ok(not os.path.exists(OWN), "nothing lies in the store")
+hub.clear()
+r2, again = fit("acme/Tiny-GGUF", *GB)
+words = lambda all: [{k: v for k, v in x.items() if k != "available"} for x in all]
+ok(words(again) == words(rows) and not hub.seen["cdn"], "a second look reads nothing more and says the same", r2, hub.seen["cdn"])
+for i, q in ((0, "q4_0"), (1, "q8_0"), (2, "f16")):
+    path = f"{MODELS}/tiny-{q}.gguf"
+    local = fit(path, *GB)[1][0]["verdict"]
+    if i == 0:
+        same({k: v for k, v in rows[0]["verdict"].items() if k != "warnings"}, {k: v for k, v in local.items() if k != "warnings"},
+             "what its header says is what the file itself says")
+    m, n = rows[i]["verdict"]["memory"], local["memory"]
+    ok(m["kv"] == n["kv"] and near(m["compute"], n["compute"], .1) and near(m["weights"], n["weights"], .03),
+       f"{q}: memory by a sibling's header, as by its own", m, n)
+r, one_row = fit("acme/Tiny-GGUF:q8_0", *GB)
+ok(len(one_row) == 1 and one_row[0]["verdict"]["confidence"] == "high", "a quantisation that is asked for, by its own header", r)
+r, one_row = fit("hf.co/acme/Tiny-GGUF:tiny-F16.gguf", *GB)
+same(quants(one_row), ["tiny-F16.gguf"], "a file, spelt as on the Hub")
+r, parts = fit("acme/Split-GGUF", *GB)
+ok(len(parts) == 1 and parts[0]["verdict"]["fits"] and parts[0]["bytes"] == len(one) + len(two), "the parts of a split model are one", r)
+r, folder = fit("acme/Llama-ST", *GB)
+ok(r.code == 0 and folder[0]["verdict"]["format"] == "safetensors" and folder[0]["verdict"]["confidence"] in ("high", "medium"),
+   "SafeTensors by their headers", r)
+
+# ---- memory ----
+r, rows = fit("acme/Mistral-7B-GGUF", *GB, "--memory", "8GiB")
+same([x["verdict"]["fits"] for x in rows], [True, False, False], "which files fit into 8 GiB")
+ok(r.code == 0, "one that fits is enough", r)
+need = rows[1]["verdict"]["memory"]["total"]
+same(rows[1]["verdict"]["short_by"], need - (8 << 30), "by how much the others do not")
+ok("m-Q4_0" in rows[1]["verdict"]["fitting"]["file"], "and which of the repository does", rows[1])
+r, asked = fit("acme/Mistral-7B-GGUF:Q4_0", *GB, "--context", "32768", "--slots", "1")
+r, less = fit("acme/Mistral-7B-GGUF:Q4_0", *GB, "--context", "32768", "--slots", "1", "--kv-type", "q8_0")
+ok(asked[0]["verdict"]["memory"]["kv"] == 32768 * 131072, "the cache of a long context to the byte", asked[0])
+ok(near(less[0]["verdict"]["memory"]["kv"], 32768 * 131072 * 34 / 64, .001), "and with q8_0", less[0])
+r, rows = fit("acme/Huge-GGUF", *GB, "--memory", "16GiB")
+ok(r.code == 71 and "short" in r.err and not any(x["verdict"]["fits"] for x in rows), "a model that fits nowhere: 71, and how much is short", r)
+pull = rbee("pull", "acme/Huge-GGUF", env_=settings())
+ok(pull.code == 71 and "short" in pull.err and "larger" not in pull.err, "and pull refuses it before a byte", pull)
+ok(not os.path.exists(OWN), "of which nothing lies in the store")
+pull = rbee("pull", "acme/Mistral-7B-GGUF", "--dry-run", "--context", "32768", "--slots", "256", env_=settings())
+ok(pull.code in (0, 71), "pull takes the same questions", pull)
+
+# ---- refusals ----
+r, rows = fit("acme/Strange-GGUF", *GB)
+ok(r.code == 69 and "mrtan" in r.err and len(rows) == 2 and all("mrtan" in x["verdict"]["reasons"][0] for x in rows),
+   "what the header refuses holds for its siblings, whatever the Hub calls them", r)
+r, rows = fit("acme/Pickle", *GB)
+ok(r.code == 69 and "pytorch" in r.err, "another format by its name", r)
+r, rows = fit("acme/Config-only", *GB)
+ok(r.code == 69 and "no weights" in r.err, "no weights", r)
+r, rows = fit("acme/Climber-GGUF", *GB)
+ok(r.code == 69 and "evil" not in r.out, "names that climb are no files", r)
+r, rows = fit("acme/Foreign-GGUF", *GB)
+same([x["verdict"]["compatible"] for x in rows], [False, True], "a quantisation of another program is not one that pull would take")
+ok(r.code == 0 and "IQ4_KS" in rows[0]["verdict"]["reasons"][0], "and it is named", rows)
+r, rows = fit("acme/Tiny-GGUF:Q2_K", *GB)
+ok(r.code == 66 and "Q8_0" in r.err and not rows, "a quantisation that is not there: those that are", r)
+r, rows = fit("acme/Nothing", *GB)
+ok(r.code == 77 and "acme/Nothing" in r.err and not r.out, "a repository that is not there", r)
+
+# ---- gated, unreachable ----
+hub.faults.gated = True
+r, rows = fit("acme/Mistral-7B-GGUF:Q4_0", *GB, HF_TOKEN=TOKEN, XDG_DATA_HOME=f"{HOME}/other")
+ok(r.code == 0 and rows[0]["verdict"]["confidence"] == "high", "a gated one with a token", r)
+r, rows = fit("acme/Mistral-7B-GGUF", *GB, XDG_DATA_HOME=f"{HOME}/third")
+ok(r.code == 0 and len(rows) == 3 and {x["verdict"]["confidence"] for x in rows} == {"low"} and "HF_TOKEN" in r.err,
+   "and without one: by what the Hub says, which is said", r)
+hub.clear()
+r = rbee("pull", "acme/Tiny-GGUF:Q8_0", env_=settings())
+ok(r.code == 0, "one is fetched", r)
+r, rows = fit("acme/Tiny-GGUF:Q8_0", *GB, RBEE_HUB_URL="http://127.0.0.1:9")
+ok(r.code == 0 and rows[0].get("path", "").endswith("tiny-Q8_0.gguf"), "what is here is judged from here", r)
+r, rows = fit("acme/Tiny-GGUF", *GB, RBEE_HUB_URL="http://127.0.0.1:9")
+ok(r.code == 0 and len(rows) == 1 and "judging what is here" in r.err, "also when the Hub cannot be reached", r)
+r, rows = fit("acme/Tiny-GGUF", *GB)
+same(len(rows), 3, "otherwise the repository is meant")
+r, rows = fit("acme/Split-GGUF", "acme/Llama-ST", f"{MODELS}/tiny-f16.gguf", *GB)
+same(len(rows), 3, "several at once")
+
+
+# ---- to look at ----
+def screen(width, *args):
+    me, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    p = subprocess.Popen([RBEE, "fit", *args], env=settings(TERM="xterm", NO_COLOR="1"), stdout=other, stderr=subprocess.DEVNULL)
+    os.close(other)
+    text = b""
+    while select.select([me], [], [], 30 * SLOW)[0]:
+        try:
+            more = os.read(me, 65536)
+        except OSError:
+            break
+        if not more:
+            break
+        text += more
+    p.wait(30)
+    os.close(me)
+    return text.decode().replace("\r", "")
+
+
+for width in (80, 100, 120):
+    t = screen(width, "acme/Mistral-7B-GGUF", *GB, "--memory", "8GiB")
+    ok(max(map(len, t.splitlines())) <= width, f"nothing is wider than {width} columns", t)
+    for part in ("m-Q4_0.gguf", "m-F16.gguf", "runs", "too large", "short", "rbee pull acme/Mistral-7B-GGUF:Q4_0"):
+        holds(t, part, f"{width}: '{part}'")
+
+# ---- machines of a queen ----
+queen = start([RBEE, "queen", "--port", PORT, "--log-level", "error"], env=settings(), stdout=subprocess.DEVNULL)
+ok(wait_for(lambda: rbee("ps", env_=settings()).code == 0, 20), "a queen")
+wait_for(lambda: fit("acme/Tiny-GGUF", "--here")[1] and fit("acme/Tiny-GGUF")[1][0]["machine"] != "this machine", 30, 0.5)
+r, rows = fit("acme/Tiny-GGUF")
+same({x["machine"] for x in rows}, {os.uname().nodename}, "her machines by their names")
+ok(r.code == 0 and rows[0]["device"] == "cpu" and rows[0]["worker"] == "llm-worker-rbee-cpu", "device and worker", rows)
+ok(rows[0]["verdict"]["decode_tokens_per_s"] and rows[0]["verdict"]["confidence"] == "high", "with speeds as they were measured", rows[0])
+r, rows = fit("acme/Tiny-GGUF", "--here")
+same({x["machine"] for x in rows}, {"this machine"}, "or this machine alone")
+r, rows = fit("acme/Tiny-GGUF", "--memory", "1MiB")
+ok(r.code == 71 and {x["machine"] for x in rows} == {"this machine"}, "or one that is supposed", r)
+queen.terminate()
+queen.wait(20 * SLOW)
+ok(all_gone(), "nothing is left")
+done()
