@@ -1,11 +1,16 @@
 // Requests that every build of the judge must answer with the same bytes: the verdict vectors, each function of the
-// package, wrong requests, and what the shared data holds.
+// package, wrong requests, catalogues, headers of real files, and what the shared data holds. A request is {name, request,
+// module: "compat" or "files", file: a path whose bytes go behind it, want: the text that must come out}.
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 const json = (path) => JSON.parse(readFileSync(path, 'utf8'));
 
-/** [{name, request, want}]: want is the text that must come out, where one is known. */
+/** What is judged by config.json is the other module's. */
+const moduleOf = (x) => (x.config === undefined ? 'compat' : 'files');
+
+/** The verdict vectors of the project. */
 export function vectors(root) {
     const dir = join(root, 'tests/golden/verdicts');
     const caps = json(join(dir, 'caps.json'));
@@ -16,6 +21,7 @@ export function vectors(root) {
         for (const { name, want, ...rest } of cases)
             found.push({
                 name: `${file}: ${name}`,
+                module: moduleOf(rest),
                 request: JSON.stringify({ call: 'check_model_worker_compatibility', worker: caps, ...rest }),
                 want: JSON.stringify(want),
             });
@@ -53,7 +59,51 @@ export function others(root) {
             { call: 'filter_workers', workers: [worker], filter: { shape: 'round' } },
             { call: 'filter_workers', workers: [worker], filter: { minContextLength: 'x' } },
         ].map((v) => JSON.stringify(v))];
-    return [...good, ...wrong].map((request) => ({ name: request.slice(0, 80), request }));
+    const both = ['', '[', '{}', '{"call":7}', '{"call":"nothing"}'];
+    return [...[...good, ...wrong].map((request) => ({ request, module: 'compat' })),
+        ...both.map((request) => ({ request, module: 'files' }))].map((r) => ({ ...r, name: r.request.slice(0, 80) }));
+}
+
+/** A catalogue from its making to its end, in order: it has the first number. */
+export function catalogue(root) {
+    const worker = json(join(root, 'tests/golden/verdicts/caps.json'));
+    const lines = execFileSync(join(root, 'tools/hub-fixture'), ['400', '--sizes', '50'], { encoding: 'utf8', maxBuffer: 1 << 28 });
+    const machines = [{ name: 'laptop', memory: 8 * 2 ** 30, bandwidth: 38.4e9, worker },
+        { name: 'tower', memory: 64 * 2 ** 30, bandwidth: 77.7e9, compute: 1.3e12, threads: 16, worker, backend: 'big' }];
+    const queries = ['', 'q=qwen', 'q=a&size=4-9B,9-20B&sort=speed', 'all=1&limit=3', 'fits=0&order=asc&sort=params',
+        { minParams: '1B', max_params: 9e9, capability: ['chat'], quant: 'q4-k-m' }, { machine: 'laptop', ctx: 16384, slots: 4, kvType: 'q8_0' },
+        'sort=name&limit=7', 'author=Qwen&context=32-128K', 'max_memory=6GiB&format=gguf', 'nothing=1', 'size=huge', 'limit=0', 'q=%zz', 'cursor=x', 7];
+    const at = { catalog: 1 };
+    return [
+        { call: 'catalog_new' },
+        { call: 'catalog_put', ...at, models: JSON.parse(lines) },
+        { call: 'catalog_put', ...at, models: [7, { id: 3 }, { architecture: 'llama', format: 'gguf', id: 'x/y' }, { entry: { id: 'a/b' }, shapes: {} }] },
+        { call: 'catalog_count', ...at },
+        { call: 'catalog_find', ...at, query: 'limit=2' },
+        { call: 'catalog_judge', ...at, machines, context: 4096, slots: 2 },
+        ...queries.flatMap((query) => ['catalog_find', 'catalog_facets', 'catalog_query'].map((call) => ({ call, ...at, query }))),
+        { call: 'catalog_get', ...at, id: 'x/y' },
+        { call: 'catalog_get', ...at, id: 'none' },
+        { call: 'catalog_remove', ...at, id: 'x/y' },
+        { call: 'catalog_remove', ...at, id: 'x/y' },
+        { call: 'catalog_judge', ...at, machines: [{ memory: '16GB', worker }] },
+        { call: 'catalog_judge', ...at, machines: [{ worker: {} }] },
+        { call: 'catalog_find', ...at },
+        { call: 'catalog_free', ...at },
+        { call: 'catalog_free', ...at },
+        { call: 'catalog_find', ...at },
+    ].map((v) => ({ name: JSON.stringify(v).slice(0, 80), module: 'compat', request: JSON.stringify(v) }));
+}
+
+/** Headers of the golden models, whole and cut off. */
+export function headers(root) {
+    const worker = json(join(root, 'tests/golden/verdicts/caps.json'));
+    const dir = join(root, 'tests/golden/families');
+    const ask = { call: 'check_gguf_header', worker, device: { name: 'pc', memory: 2 ** 33, bandwidth: 4e10, compute: 1e12 }, context: 64 };
+    const found = readdirSync(dir).filter((d) => existsSync(join(dir, d, 'model.gguf'))).map((name) => ({
+        name: `header of ${name}`, module: 'files', request: JSON.stringify(ask), file: join(dir, name, 'model.gguf') }));
+    return [...found, { name: 'no header', module: 'files', request: JSON.stringify(ask), file: join(dir, 'README.md') },
+        { name: 'no bytes', module: 'files', request: JSON.stringify(ask) }];
 }
 
 /** Entries of real catalogues as they lie in the shared data, where it is there. */
@@ -65,6 +115,7 @@ export function real(root, most = Infinity) {
     const found = [];
     const add = (model) => found.push({
         name: String(model?.id ?? model?.modelId),
+        module: 'compat',
         request: JSON.stringify({ call: 'check_model_worker_compatibility', worker, device, model }),
     });
     for (const file of ['api_model_gguf', 'api_model_safetensors', 'api_models_list', 'hub_list_tags', 'gguf_repositories']) {
@@ -72,6 +123,11 @@ export function real(root, most = Infinity) {
         for (const x of Array.isArray(v) ? v : v.models ?? v.data ?? [v]) add(asReply(x));
     }
     for (const x of json(join(dir, 'model_facts.json'))) add(asFacts(x));
+    for (const file of readdirSync(join(dir, 'configs'))) {
+        const config = readFileSync(join(dir, 'configs', file), 'utf8');
+        const request = JSON.stringify({ call: 'check_model_worker_compatibility', worker, device, config });
+        found.push({ name: file, module: 'files', request });
+    }
     const step = Math.max(1, Math.ceil(found.length / most));
     return found.filter((_, i) => i % step === 0);
 }

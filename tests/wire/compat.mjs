@@ -1,13 +1,13 @@
 // The npm package @rbee/compat: the same bytes natively, in Node and in Chromium; wrong inputs; memory; and the package
 // as a new user installs it, in a strict TypeScript project.
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, extname, join, normalize } from 'node:path';
+import { dirname, extname, join, normalize, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { others, real, vectors } from '../node/requests.mjs';
+import { catalogue, headers, others, real, vectors } from '../node/requests.mjs';
 
 const root = process.env.RBEE_ROOT ?? join(dirname(fileURLToPath(import.meta.url)), '../..');
 const build = dirname(process.env.RBEE_BIN ?? join(root, 'build/release/bin'));
@@ -56,11 +56,18 @@ function run(name, command, args, options = {}) {
 // ---- the package, and the answers of native code ----
 const pack = join(home, 'package');
 if (run('the package is made', join(root, 'packages/compat/build'), [build, '--out', pack]) === undefined) finish();
-const requests = [...vectors(root), ...others(root), ...real(root)];
+const requests = [...catalogue(root), ...vectors(root), ...others(root), ...headers(root), ...real(root)]
+    .map((r) => ({ ...r, request: r.request.replaceAll('\n', ' ') }));
 ok(vectors(root).length > 20, 'the vectors are there');
-const input = requests.map((r) => r.request.replaceAll('\n', ' ') + '\n').join('');
-const native = run('native code answers', join(build, 'compat/compat-native'), [], { input })?.split('\n').slice(0, -1);
-if (!native || !same(native.length, requests.length, 'one line each')) finish();
+const native = [];
+for (const module of ['compat', 'files']) {
+    const places = requests.map((r, i) => [r, i]).filter(([r]) => r.module === module);
+    const input = places.map(([r]) => `${r.request}${r.file ? `\t${r.file}` : ''}\n`).join('');
+    const out = run(`native code answers: ${module}`, join(build, 'compat/compat-native'), module === 'files' ? ['--files'] : [], { input })
+        ?.split('\n').slice(0, -1);
+    if (!out || !same(out.length, places.length, 'one line each')) finish();
+    places.forEach(([, i], k) => (native[i] = out[k]));
+}
 
 /** How many of the answers differ from those of native code. */
 function compare(answers, where) {
@@ -75,11 +82,19 @@ ok(real(root).length > 1000 || !existsSync(join(root, '../shared/data/hub')), 'e
 // ---- the module ----
 const bytes = readFileSync(join(pack, 'dist/compat.wasm'));
 const module = new WebAssembly.Module(bytes);
-same(WebAssembly.Module.imports(module), [], 'the module imports nothing');
-ok(bytes.length <= LARGEST, `the module has ${bytes.length} bytes, at most ${LARGEST}`);
+for (const name of ['compat.wasm', 'files.wasm']) {
+    const own = readFileSync(join(pack, 'dist', name));
+    same(WebAssembly.Module.imports(new WebAssembly.Module(own)), [], `${name} imports nothing`);
+    ok(own.length <= LARGEST, `and has ${own.length} bytes, at most ${LARGEST}`);
+}
 
 // ---- in Node ----
 const compat = await import(pathToFileURL(join(pack, 'dist/index.js')).href);
+const files = await import(pathToFileURL(join(pack, 'dist/files.js')).href);
+/** The text of an answer. */
+function answer({ module: name, request, file }) {
+    return (name === 'files' ? files.answerFiles(request, file && readFileSync(file)) : compat.answer(request)).text;
+}
 const thrown = (fn) => {
     try {
         fn();
@@ -102,7 +117,9 @@ async function starting() {
     await Promise.all([compat.init(), compat.init(pathToFileURL(join(pack, 'dist/compat.wasm')))]);
     ok(compat.isReady(), 'init() makes it ready, twice at once as well');
     compat.initSync(module);
-    compare(requests.map((r) => compat.answer(r.request.replaceAll('\n', ' ')).text), 'Node');
+    same(code(() => files.checkGgufHeader(new Uint8Array(4), 'llm-worker-rbee-cpu')), 'unavailable', 'the other module is not ready yet');
+    await files.initFiles();
+    compare(requests.map(answer), 'Node');
     // One process each: the module is one a process.
     const main = pathToFileURL(join(pack, 'dist/index.js')).href, dist = pathToFileURL(join(pack, 'dist/')).href;
     for (const [how, line] of [
@@ -146,6 +163,102 @@ function functions() {
     same(compat.findCompatibleWorkers({ architecture: 'llama', format: 'pytorch' }), [], 'none that reads the format');
 }
 
+/** A config.json and a header, through the functions. */
+function byFiles() {
+    const worker = 'llm-worker-rbee-cpu', machine = { name: 'pc', memory: 32 * 2 ** 30, bandwidth: 50e9 };
+    const config = { architectures: ['Qwen3ForCausalLM'], model_type: 'qwen3', hidden_size: 4096, intermediate_size: 12288,
+        num_hidden_layers: 36, num_attention_heads: 32, num_key_value_heads: 8, head_dim: 128, vocab_size: 151936,
+        max_position_embeddings: 40960, rms_norm_eps: 1e-6, rope_theta: 1e6, torch_dtype: 'bfloat16', tie_word_embeddings: false };
+    const v = files.checkModelFiles({ config }, worker, { machine, context: 8192, slots: 1 });
+    ok(v.compatible && v.fits && v.architecture === 'qwen3' && Math.abs(v.memory.weights / 16.38e9 - 1) < 0.01 &&
+        v.memory.kv === 36 * 2 * 8 * 128 * 2 * 8192 && !v.memory.estimated, 'a config.json: weights, and the cache to the byte', v);
+    same(files.checkModelFiles({ config: JSON.stringify(config) }, worker, { machine, context: 8192, slots: 1 }), v, 'the same as text');
+    same(files.checkModelFiles({ config: { ...config, architectures: ['NoSuchModel'] } }, worker).compatible, false, 'a class that does not exist');
+    same(code(() => files.checkModelFiles({}, worker)), 'invalid_request', 'no config.json');
+    same(code(() => files.checkModelFiles({ config: 7 }, worker)), 'invalid_request', 'something else as config.json');
+    same(code(() => compat.answer(JSON.stringify({ call: 'is_model_compatible', worker: compat.bundledCapabilities()[0], config })).ok), 'none',
+        'asked of the other module it is an error');
+
+    const path = join(root, 'tests/golden/families/llama-gqa8/model.gguf'), whole = readFileSync(path);
+    let size = 100, rounds = 0, got;
+    do {
+        got = files.checkGgufHeader(whole.subarray(0, size), worker, { machine, fileSize: whole.length });
+        rounds++;
+        ok(got.need === 0 || got.need > size, `${size} bytes of a header: ${got.need} would do`);
+        size = got.need;
+    } while (got.need && rounds < 20);
+    ok(got.verdict?.compatible && ['high', 'medium'].includes(got.verdict.confidence), 'and then there is a verdict', got);
+    const copy = new ArrayBuffer(whole.length);
+    new Uint8Array(copy).set(whole);
+    same(files.checkGgufHeader(copy, worker, { machine, file_size: whole.length }), files.checkGgufHeader(whole, worker, { machine }), 'the same of an ArrayBuffer');
+    same(code(() => files.checkGgufHeader(new Uint8Array(1000), worker)), 'malformed_file', 'bytes that are no header');
+    for (let i = 0; i < 1500; i++) {
+        const bad = Uint8Array.from(whole.subarray(0, 20000));
+        for (let k = 0; k < 1 + (i % 5); k++) bad[random(i % 3 ? 400 : bad.length)] = random(256);
+        const c = code(() => files.checkGgufHeader(bad, worker, { fileSize: whole.length }));
+        if (!['none', 'malformed_file', 'unsupported', 'limit_exceeded'].includes(c)) return ok(false, 'a header with random faults', c);
+    }
+    ok(true, 'headers with random faults are answered');
+}
+
+function catalogs() {
+    const text = execFileSync(join(root, 'tools/hub-fixture'), ['1500', '--lines', '--seed', '3'], { encoding: 'utf8', maxBuffer: 1 << 28 });
+    const machines = [{ name: 'laptop', memory: 8 * 2 ** 30, bandwidth: 38.4e9 }, { name: 'tower', memory: 64 * 2 ** 30, bandwidth: 77.7e9 }];
+    const all = text.trim().split('\n').map((line) => JSON.parse(line));
+    const catalog = new compat.Catalog(machines, { context: 4096, slots: 1 });
+    same(catalog.load(text), { added: all.length, rejected: [] }, 'a catalogue of lines');
+    same(catalog.size, all.length, 'holds them');
+    const page = catalog.find({ limit: 1000 });
+    // The catalogue and the functions on one model agree, each on its best machine.
+    const wrong = [...page.models, ...catalog.find({ all: true, limit: 1000, sort: 'name' }).models].filter((m) => {
+        const one = all.find((x) => x.id === m.id);
+        const verdicts = machines.map((machine) => compat.checkModelWorkerCompatibility(one, 'llm-worker-rbee-cpu', { machine, context: 4096, slots: 1 }));
+        return m.verdict.fits !== verdicts.some((v) => v.fits) || m.verdict.compatible !== verdicts.some((v) => v.compatible);
+    });
+    ok(page.models.length > 100 && wrong.length === 0, 'its verdicts are those of the functions', wrong.slice(0, 2));
+    ok(page.total + page.hidden.count === all.length && page.hidden.reasons.reduce((n, r) => n + r.count, 0) === page.hidden.count,
+        'what is hidden is counted, with why', page.hidden);
+    const query = { q: 'qwen', minParams: '1B', sort: 'params', limit: 7 };
+    const ids = [];
+    for (const one of catalog.pages(query)) ids.push(...one.models.map((m) => m.id));
+    const whole = catalog.find({ ...query, limit: 1000 });
+    same(ids, whole.models.map((m) => m.id), 'pages, one after the other, are the whole');
+    same(catalog.find({ q: 'qwen', min_params: 1e9, sort: 'params', limit: 7 }).models.map((m) => m.id), ids.slice(0, 7), 'the other style of names');
+    same(catalog.find('?' + whole.query).models, whole.models, 'its query string finds the same');
+    same(catalog.find(new URLSearchParams(whole.query)).models, whole.models, 'also as URLSearchParams');
+    const { size } = catalog.facets(query);
+    for (const { value, count } of size.values) same(catalog.find({ ...query, size: value }).total, count, `facet ${value}: as many as it finds`);
+    same(catalog.get(ids[0], query)?.id, ids[0], 'one model');
+    same(catalog.get('none'), undefined, 'one that is not there');
+    same([catalog.remove(ids[0]), catalog.remove(ids[0]), catalog.get(ids[0])], [true, false, undefined], 'removed');
+    same(catalog.load(JSON.stringify(all.slice(0, 5))), { added: 5, rejected: [] }, 'a list as text');
+    const odd = catalog.load(`{"format":"rbee catalogue","version":1}\n{"id":"a/b"\n${JSON.stringify({ entry: all[7], shapes: {} })}\n\n{"id":7}\n{"end":1,"sha256":""}\n`);
+    ok(odd.added === 1 && odd.rejected.map((r) => r.index).join() === '0,2', 'lines of a snapshot, and wrong ones by their place', odd);
+    same(catalog.add([all[1], 7, { id: 'x/y', tags: ['gguf', 'llama'] }]).rejected.map((r) => r.index), [1], 'models, and what is none');
+    for (const [what, q] of [['a field', { colour: 'red' }], ['a size', { size: 'huge' }], ['a cursor', { cursor: 'x' }], ['a limit', { limit: 0 }], ['text', 'q=%zz']])
+        same(code(() => catalog.find(q)), 'invalid_request', `${what} that is wrong`);
+    same(code(() => catalog.judge([{ memory: '16GB' }])), 'invalid_request', 'a machine that is wrong');
+    same(code(() => new compat.Catalog([{ worker: 'none' }])), 'not_found', 'a worker that does not exist');
+    same(code(() => catalog.load('[{')), 'malformed_file', 'a list that breaks off');
+    catalog.free();
+    catalog.free();
+    same(code(() => catalog.find()), 'invalid_request', 'a catalogue that was freed');
+    const before = compat.memoryBytes();
+    for (let i = 0; i < 40; i++) {
+        const one = new compat.Catalog(machines);
+        one.load(text);
+        one.find();
+        one.free();
+    }
+    ok(compat.memoryBytes() <= before + 2 ** 20, 'forty catalogues, one after the other, take the memory of one', compat.memoryBytes() - before);
+    const some = Array.from({ length: 16 }, () => new compat.Catalog());
+    same(code(() => new compat.Catalog()), 'limit_exceeded', 'there can be sixteen at once');
+    for (const one of some) one.free();
+}
+
+let seed = 1;
+const random = (k) => (seed = (seed * 1103515245 + 12345) % 2147483648) % k;
+
 function wrongInputs() {
     const loop = {};
     loop.loop = loop;
@@ -158,27 +271,25 @@ function wrongInputs() {
     same(code(() => compat.isModelCompatible({ id: 'a' }, { worker: 'none' })), 'not_found', 'a worker that does not exist');
     same(code(() => compat.isModelCompatible({ id: 'a' }, { worker: { id: 1 } })), 'malformed_file', 'capabilities that are none');
     const check = (options) => code(() => compat.checkModelWorkerCompatibility({ id: 'a' }, 'llm-worker-rbee-cpu', options));
-    same([{ context: -1 }, { context: NaN }, { slots: 1.5 }, { kvType: 'q3' }].map(check), Array(4).fill('invalid_request'), 'wrong options');
+    same([{ context: -1 }, { context: '8k' }, { slots: 1.5 }, { kvType: 'q3' }].map(check), Array(4).fill('invalid_request'), 'wrong options');
     same(code(() => compat.filterWorkers({ shape: 'round' })), 'invalid_request', 'a filter that does not exist');
     const e = thrown(() => compat.filterWorkers({ shape: 'round' }));
     ok(e instanceof Error && e.name === 'CompatError' && e.status === 400 && e.exit === 64 && e.message.includes('shape'), 'an error says what, and its facts');
 
-    let seed = 1;
-    const random = (k) => (seed = (seed * 1103515245 + 12345) % 2147483648) % k;
     const replies = new Set();
     for (let i = 0; i < 3000; i++) {
-        const from = requests[random(requests.length)].request.slice(0, 20000);
+        const from = requests[random(requests.length)].request.slice(0, 20000) || '{';
         const at = random(from.length || 1), cut = random(12);
         const text = from.slice(0, at) + ['', '"', '}', ']', '-', '1e999', '\u0000', 'null', '[', '{', ':'][random(11)] + from.slice(at + cut);
         const { ok: good, text: reply } = compat.answer(text);
         replies.add(good ? 'ok' : JSON.parse(reply).error.code);
     }
-    ok([...replies].every((c) => ['ok', 'invalid_request', 'malformed_file', 'limit_exceeded', 'not_found'].includes(c)),
+    ok([...replies].every((c) => ['ok', 'invalid_request', 'malformed_file', 'limit_exceeded', 'not_found', 'unsupported'].includes(c)),
         'requests with random faults are answered', [...replies]);
 }
 
 function memory() {
-    const small = requests.slice(0, 40).map((r) => r.request);
+    const small = vectors(root).filter((r) => r.module === 'compat').map((r) => r.request);
     const grow = () => {
         for (let i = 0; i < 4000; i++) compat.answer(small[i % small.length]);
         compat.answer(JSON.stringify({ call: 'compatible_indexes', worker: compat.bundledCapabilities()[0],
@@ -204,22 +315,29 @@ async function browser() {
     }
     const page = `<!doctype html><meta charset=utf-8><title>compat</title><script type=module>
         import * as compat from '/package/dist/index.js';
+        import { answerFiles, initFiles } from '/package/dist/files.js';
         try {
-            await compat.init();
-            const requests = await (await fetch('/requests.json')).json();
-            const answers = requests.map((r) => compat.answer(r).text);
+            await Promise.all([compat.init(), initFiles(fetch('/package/dist/files.wasm'))]);
+            const answers = [];
+            for (const r of await (await fetch('/requests.json')).json()) {
+                const bytes = r.file && new Uint8Array(await (await fetch('/golden/' + r.file)).arrayBuffer());
+                answers.push((r.module === 'files' ? answerFiles(r.request, bytes) : compat.answer(r.request)).text);
+            }
             const worker = compat.listWorkers()[0].id;
             window.result = { answers, worker };
         } catch (e) {
             window.result = { error: String(e.stack ?? e) };
         }
     </script>`;
+    const golden = join(root, 'tests/golden/families');
     const types = { '.js': 'text/javascript', '.wasm': 'application/wasm' };
     const server = http.createServer((req, res) => {
         const path = normalize(req.url);
         const send = (type, body) => res.writeHead(200, { 'content-type': type }).end(body);
         if (path === '/') return send('text/html', page);
-        if (path === '/requests.json') return send('application/json', JSON.stringify(requests.map((r) => r.request.replaceAll('\n', ' '))));
+        if (path === '/requests.json')
+            return send('application/json', JSON.stringify(requests.map((r) => ({ ...r, file: r.file && relative(golden, r.file) }))));
+        if (path.startsWith('/golden/')) return send('application/octet-stream', readFileSync(join(golden, path.slice(8))));
         const file = join(home, path);
         if (!path.startsWith('/package/dist/') || !existsSync(file)) return res.writeHead(404).end();
         send(types[extname(file)] ?? 'text/plain', readFileSync(file));
@@ -271,6 +389,8 @@ function newProject() {
 
 await starting();
 functions();
+byFiles();
+catalogs();
 wrongInputs();
 memory();
 await browser();

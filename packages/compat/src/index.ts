@@ -12,12 +12,26 @@
  */
 export { CompatError, isCompatError, isErrorCode } from "./errors.js";
 export type { AnyCompatError, ErrorCode } from "./errors.js";
-export { answer, init, initSync, isReady, memoryBytes } from "./wasm.js";
+export { answer, init, initSync, isReady, memoryBytes } from "./main.js";
 export type { Answer, WasmModule, WasmSource } from "./wasm.js";
 export { bundledCapabilities, checkModelWorkerCompatibility, filterCompatibleModels, isModelCompatible } from "./verdict.js";
 export type { Fitting, Machine, Memory, RunOptions, Verdict, WorkerChoice } from "./verdict.js";
 export { filterWorkers, findCompatibleWorkers, getWorker, listWorkers } from "./workers.js";
 export type { CompatibleWorker, Worker, WorkerCapabilities, WorkerFilter, WorkerParameter, WorkerSource } from "./workers.js";
+export { canonicalQuery, Catalog } from "./catalog.js";
+export type {
+  Added,
+  CatalogMachine,
+  CatalogModel,
+  CatalogPage,
+  CatalogQuery,
+  CatalogVerdict,
+  Facet,
+  Facets,
+  Hidden,
+  SearchParams,
+} from "./catalog.js";
+export type { QueryFields } from "./generated.js";
 export type { HubFile, HubModel, Model, ModelMetadata } from "./model.js";
-export type { Confidence, Format, KvType, Quantization, Why } from "./words.js";
+export type { Capability, Confidence, FacetName, Format, KvType, Quantization, Why } from "./words.js";
 export type { EitherStyle } from "./style.js";

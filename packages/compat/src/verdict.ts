@@ -3,7 +3,8 @@ import { CompatError } from "./errors.js";
 import type { Model } from "./model.js";
 import { snapshot } from "./snapshot.js";
 import type { EitherStyle } from "./style.js";
-import { call, callText, textOf } from "./wasm.js";
+import { call, callText } from "./main.js";
+import { textOf } from "./wasm.js";
 import type { Confidence, Format, KvType, Why } from "./words.js";
 import type { WorkerCapabilities } from "./workers.js";
 

@@ -13,3 +13,7 @@ export type Confidence = Word<"confidences">;
 export type Why = Word<"whys">;
 /** A type of the KV cache. */
 export type KvType = Word<"kv_types">;
+/** What a model can do. */
+export type Capability = Word<"capabilities">;
+/** A filter whose values are counted. */
+export type FacetName = Word<"facets">;

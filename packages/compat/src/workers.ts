@@ -4,7 +4,7 @@ import type { Model } from "./model.js";
 import type { EitherStyle } from "./style.js";
 import { checkModelWorkerCompatibility, bundledCapabilities } from "./verdict.js";
 import type { Machine, RunOptions, Verdict } from "./verdict.js";
-import { call } from "./wasm.js";
+import { call } from "./main.js";
 import type { Format, Quantization } from "./words.js";
 
 /** What a worker prints for `--capabilities`. Members that are not listed here are kept as they are. */

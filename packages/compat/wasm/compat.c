@@ -3,8 +3,9 @@
 
 #include "base/arena.h"
 #include "base/json.h"
-#include "model/hub.h"
+#include "catalogs.h"
 #include "metadata.h"
+#include "model/hub.h"
 #include "model/verdict.h"
 #include "model/workers.h"
 
@@ -50,6 +51,9 @@ static enum err verdict(struct call *c)
 {
     const struct json *model = member(c, "model");
     enum err err = metadata_is(model) ? with_reply(c, model) : ERR_OK;
+    if (member(c, "config"))
+        return ERR_FAIL(c->e, UNSUPPORTED,
+                        "'config', a config.json, is judged by the module files");
     return err ? err : verdict_call(c->a, c->text, c->out, c->e);
 }
 
@@ -117,14 +121,25 @@ static enum err filter_workers(struct call *c)
 static const struct {
     const char *snake, *camel;
     enum err (*fn)(struct call *c);
+    catalogs_fn *catalogs; /* where fn is NULL */
 } calls[] = {
-    {"is_model_compatible", "isModelCompatible", verdict},
-    {"check_model_worker_compatibility", "checkModelWorkerCompatibility", verdict},
-    {"filter_compatible_models", "filterCompatibleModels", verdict},
-    {"compatible_indexes", "compatibleIndexes", compatible_indexes},
-    {"list_workers", "listWorkers", list_workers},
-    {"get_worker", "getWorker", get_worker},
-    {"filter_workers", "filterWorkers", filter_workers},
+    {"is_model_compatible", "isModelCompatible", verdict, NULL},
+    {"check_model_worker_compatibility", "checkModelWorkerCompatibility", verdict, NULL},
+    {"filter_compatible_models", "filterCompatibleModels", verdict, NULL},
+    {"compatible_indexes", "compatibleIndexes", compatible_indexes, NULL},
+    {"list_workers", "listWorkers", list_workers, NULL},
+    {"get_worker", "getWorker", get_worker, NULL},
+    {"filter_workers", "filterWorkers", filter_workers, NULL},
+    {"catalog_new", "catalogNew", NULL, catalogs_new},
+    {"catalog_free", "catalogFree", NULL, catalogs_free},
+    {"catalog_put", "catalogPut", NULL, catalogs_put},
+    {"catalog_remove", "catalogRemove", NULL, catalogs_remove},
+    {"catalog_count", "catalogCount", NULL, catalogs_count},
+    {"catalog_judge", "catalogJudge", NULL, catalogs_judge},
+    {"catalog_find", "catalogFind", NULL, catalogs_find},
+    {"catalog_get", "catalogGet", NULL, catalogs_get},
+    {"catalog_facets", "catalogFacets", NULL, catalogs_facets},
+    {"catalog_query", "catalogQuery", NULL, catalogs_query},
 };
 
 static enum err answer(struct call *c)
@@ -136,7 +151,7 @@ static enum err answer(struct call *c)
         return ERR_FAIL(c->e, INVALID, "'call', the name of a function, is missing");
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         if (str_eqc(name->s, calls[i].snake) || str_eqc(name->s, calls[i].camel))
-            return calls[i].fn(c);
+            return calls[i].fn ? calls[i].fn(c) : calls[i].catalogs(c->v, c->a, &c->w, c->e);
     return ERR_FAIL(c->e, INVALID, "there is no function '%.*s'", STR(str_sub(name->s, 0, 40)));
 }
 

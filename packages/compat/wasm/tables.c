@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "model/catalog_int.h"
 #include "model/filename.h"
 #include "model/judge.h"
 #include "model/verdict.h"
@@ -54,6 +55,35 @@ static const char *why_at(size_t i)
     return i < JUDGE_WHYS ? judge_why_name((enum judge_why)i) : NULL;
 }
 
+static const char *size_at(size_t i)
+{
+    return catalog_bucket_name(CATALOG_K_SIZES, (unsigned)i);
+}
+
+static const char *context_at(size_t i)
+{
+    return catalog_bucket_name(CATALOG_K_CONTEXTS, (unsigned)i);
+}
+
+static const char *can_at(size_t i)
+{
+    return catalog_can_name((unsigned)i);
+}
+
+static const char *sort_at(size_t i)
+{
+    return i < CATALOG_SORTS ? catalog_sort_name((enum catalog_sort)i) : NULL;
+}
+
+static const char *facet_at(size_t i)
+{
+    for (int f = 0; f < CATALOG_FIELDS; f++) {
+        const struct catalog_field_info *x = catalog_field((enum catalog_field)f);
+        if (x->facet && !i--) return x->name;
+    }
+    return NULL;
+}
+
 static void write_words(struct jsonw *w, const char *key, const char *(*at)(size_t i))
 {
     const char *word;
@@ -74,6 +104,34 @@ static void write_kv_types(struct jsonw *w)
     jsonw_end(w, ']');
 }
 
+/* The fields of a query, with a word for the type of each. */
+static void write_fields(struct jsonw *w)
+{
+    static const char *const kinds[] = {
+        [CATALOG_K_WORDS] = "text",     [CATALOG_K_TEXTS] = "text",
+        [CATALOG_K_FORMATS] = "format", [CATALOG_K_QUANTS] = "quant",
+        [CATALOG_K_SIZES] = "size",     [CATALOG_K_CONTEXTS] = "context",
+        [CATALOG_K_CANS] = "can",       [CATALOG_K_BOOL] = "bool",
+        [CATALOG_K_PARAMS] = "amount",  [CATALOG_K_TOKENS] = "amount",
+        [CATALOG_K_BYTES] = "amount",   [CATALOG_K_TIME] = "text",
+        [CATALOG_K_COUNT] = "number",   [CATALOG_K_KV] = "kv",
+        [CATALOG_K_SORT] = "sort",      [CATALOG_K_ORDER] = "order",
+        [CATALOG_K_CURSOR] = "text",
+    };
+    jsonw_key(w, "fields");
+    jsonw_arr(w);
+    for (int f = 0; f < CATALOG_FIELDS; f++) {
+        const struct catalog_field_info *x = catalog_field((enum catalog_field)f);
+        jsonw_obj(w);
+        jsonw_kc(w, "name", x->name);
+        jsonw_kc(w, "kind", kinds[x->kind]);
+        jsonw_kbool(w, "several", x->several);
+        jsonw_kc(w, "help", x->help);
+        jsonw_end(w, '}');
+    }
+    jsonw_end(w, ']');
+}
+
 void tables_write(buf *out)
 {
     struct jsonw w;
@@ -84,6 +142,12 @@ void tables_write(buf *out)
     write_words(&w, "quantizations", quant_at);
     write_words(&w, "confidences", confidence_at);
     write_words(&w, "whys", why_at);
+    write_words(&w, "sizes", size_at);
+    write_words(&w, "contexts", context_at);
+    write_words(&w, "capabilities", can_at);
+    write_words(&w, "sorts", sort_at);
+    write_words(&w, "facets", facet_at);
     write_kv_types(&w);
+    write_fields(&w);
     jsonw_end(&w, '}');
 }

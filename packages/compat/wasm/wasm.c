@@ -11,6 +11,12 @@
 #include "base/mem.h"
 #include "base/os.h"
 #include "compat.h"
+#include "files.h"
+
+/* The function of this module: compat_call or files_call. */
+#ifndef CALL
+#define CALL compat_call
+#endif
 
 #define EXPORT(name) __attribute__((export_name(#name), used))
 #define KEEP         MIB(1) /* bytes of a buffer that is not given back */
@@ -40,7 +46,7 @@ EXPORT(compat_room) char *compat_room(size_t n)
  * in err.def. */
 EXPORT(compat_answer) uint32_t compat_answer(size_t n)
 {
-    enum err err = n < request.size ? compat_call((str){request.p, n}, &reply) : ERR_INVALID;
+    enum err err = n < request.size ? CALL((str){request.p, n}, &reply) : ERR_INVALID;
     trim(&request);
     return (uint32_t)err;
 }
