@@ -1,15 +1,18 @@
 /* bench_catalog: milliseconds of processor time of everything that the index of models does.
  *
  *   bench_catalog [MODELS] [SEED]
+ *   bench_catalog FILE.jsonl         what the Hub says, an entry a line (tools/hub-fixture --lines)
  *
- * Default 40,000 made-up models with some 7 sets each, judged for three machines. Each query runs as page
- * and as facets; the best and the worst of nine runs are printed. The first run of a configuration
- * that nobody has asked for yet (ctx=, slots=, kv_type=) judges every row, which is printed apart.
+ * Default 40,000 made-up models with some 7 sets each, judged for three machines. Each query runs
+ * as page and as facets; the best and the worst of nine runs are printed. The first run of a
+ * configuration that nobody has asked for yet (ctx=, slots=, kv_type=) judges every row, which is
+ * printed apart.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/map.h"
 #include "base/mem.h"
 #include "catalogue.h"
 
@@ -103,9 +106,42 @@ static bool fill(struct catalog *c, uint32_t n, uint64_t seed)
     return true;
 }
 
+static bool fill_from(struct catalog *c, const char *path)
+{
+    double parse = 0, put = 0;
+    struct err_info e;
+    size_t bad = 0;
+    struct map f;
+    if (map_open(&f, path, &e)) {
+        printf("%s\n", e.text);
+        return false;
+    }
+    str rest = {(const char *)f.p, f.n};
+    while (rest.n) {
+        str line = str_cut(rest, '\n', &rest);
+        const struct json *v;
+        struct hub_model m;
+        struct arena a;
+        arena_init(&a, MIB(64));
+        double from = now();
+        bool good = !json_parse(&a, line, &v, &e) && !hub_parse(&m, &a, v, &e);
+        double between = now();
+        good = good && !catalog_put(c, &m, NULL, &e);
+        put += now() - between;
+        parse += between - from;
+        if (!good && !bad++) printf("%s\n", e.text);
+        arena_fini(&a);
+    }
+    map_close(&f);
+    printf("parse      %8.1f ms\nput        %8.1f ms  %zu models, %zu sets; %zu refused\n", parse,
+           put, catalog_count(c), catalog_sets(c), bad);
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    uint32_t n = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 40000;
+    bool file = argc > 1 && str_ends(str_c(argv[1]), S(".jsonl"));
+    uint32_t n = argc > 1 && !file ? (uint32_t)strtoul(argv[1], NULL, 10) : 40000;
     uint64_t seed = argc > 2 ? strtoul(argv[2], NULL, 10) : 1, total;
     struct catalog_device machines[CATALOGUE_MACHINES];
     const struct verdict_ask ask = {.ktype = DTYPE_F16, .vtype = DTYPE_F16};
@@ -113,7 +149,9 @@ int main(int argc, char **argv)
     struct err_info e;
     struct arena a;
     arena_init(&a, MIB(64));
-    if (!c || !catalogue_machines(machines, &a) || !fill(c, n, seed)) return 1;
+    if (!c || !catalogue_machines(machines, &a) ||
+        !(file ? fill_from(c, argv[1]) : fill(c, n, seed)))
+        return 1;
     for (size_t k = 1; k <= CATALOGUE_MACHINES; k += 2) {
         double from = now();
         if (catalog_judge(c, machines, k, &ask, &e)) return 1;

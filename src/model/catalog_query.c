@@ -414,9 +414,14 @@ static enum err one_value(struct catalog_query *q, struct arena *a, enum catalog
 
 static enum err field_of(enum catalog_field *f, str name, struct err_info *e)
 {
+    static const char all[] = ""
+#define FIELD(NAME, name, KIND, facet, value, help) " " name
+#include "model/catalog.def"
+#undef FIELD
+        ;
     *f = catalog_field_from(name);
     if (*f != CATALOG_FIELDS) return ERR_OK;
-    return ERR_FAIL(e, INVALID, "a query has no field '%.*s'", VALUE(name));
+    return ERR_FAIL(e, INVALID, "a query has no field '%.*s'; there are%s", VALUE(name), all);
 }
 
 /* Ranges whose ends are crossed find nothing, whatever the catalogue: a slip of the hand. */
