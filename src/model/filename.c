@@ -192,7 +192,9 @@ static bool ends_with(str s, const char *end)
 static size_t find_word(str s, const char *word)
 {
     size_t n = strlen(word);
+    const char first = upper(word[0]);
     for (size_t i = 0; i + n <= s.n; i++) {
+        if (upper(s.p[i]) != first) continue;
         char after = at(s, i + n);
         if (begins_at(s, i) && str_ieq(str_sub(s, i, n), str_c(word)) &&
             (!letter(after) || upper(after) == 'V'))
@@ -227,7 +229,9 @@ static const struct quant *quant_at(str s, size_t i, size_t *len)
 {
     const struct quant *best = NULL;
     *len = 0;
+    const char first = upper(at(s, i));
     for (size_t k = 0; k < COUNT(quants); k++) {
+        if (quants[k].name[0] != first) continue;
         size_t n = spelled(s, i, quants[k].name);
         if (n > *len) {
             *len = n;
@@ -457,6 +461,15 @@ static void by_ending(struct filename *f, str base)
     }
 }
 
+/* GGUF files beside a model that makes sound or images. */
+static bool is_part(str base)
+{
+    static const char *const parts[] = {"vae", "tokenizer", "vocoder"};
+    for (size_t i = 0; i < COUNT(parts); i++)
+        if (find_word(base, parts[i]) != SIZE_MAX) return true;
+    return false;
+}
+
 /* What the ending leaves open. */
 static void by_words(struct filename *f, str name, str base)
 {
@@ -473,6 +486,10 @@ static void by_words(struct filename *f, str name, str base)
         f->kind = FILENAME_IMATRIX;
     else if (str_starts(base, S("adapter_model")) || str_ieq(base, S("lora.gguf")))
         f->kind = FILENAME_ADAPTER;
+    else if (str_starts(base, S("mtp-")))
+        f->kind = FILENAME_ADAPTER; /* what predicts tokens ahead, without the model */
+    else if (f->format == FILENAME_GGUF && is_part(base))
+        f->kind = FILENAME_OTHER;
     if (f->format == FILENAME_PYTORCH && str_starts(base, S("openvino_")))
         f->format = FILENAME_OPENVINO;
     else if (f->format == FILENAME_PYTORCH && find_word(base, "ggml") != SIZE_MAX)

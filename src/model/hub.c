@@ -370,6 +370,22 @@ static void sum_sets(struct hub_model *m, struct hub_set *sets)
     }
 }
 
+/* SafeTensors in folders beside those of the repository itself are parts of it (a dense layer, an
+ * encoder), and "consolidated" ones are the same weights under other names. */
+static void set_parts_apart(struct hub_model *m, struct hub_set *sets)
+{
+    bool own = false;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < m->n_sets; i++) {
+            struct hub_set *s = &sets[i];
+            bool part =
+                str_find(s->name, S("/"), 0) != SIZE_MAX || str_starts(s->name, S("consolidated"));
+            if (s->format != FILENAME_SAFETENSORS || s->kind != FILENAME_WEIGHTS) continue;
+            own = own || !part;
+            if (pass && own && part) s->kind = FILENAME_OTHER;
+        }
+}
+
 static enum err files(struct reader *r)
 {
     struct hub_model *m = r->m;
@@ -397,6 +413,7 @@ static enum err files(struct reader *r)
         if (f[i].name.kind == FILENAME_PROJECTOR) m->can |= HUB_VISION;
     }
     sum_sets(m, sets);
+    set_parts_apart(m, sets);
     return ERR_OK;
 }
 

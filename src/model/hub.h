@@ -43,7 +43,7 @@ struct hub_file {
 struct hub_set {
     str name;
     enum filename_format format;
-    enum filename_kind kind; /* WEIGHTS, PROJECTOR, ADAPTER, IMATRIX or PIECE */
+    enum filename_kind kind; /* WEIGHTS, PROJECTOR, ADAPTER, IMATRIX or PIECE; OTHER: a part */
     const char *quant;       /* NULL: not said */
     enum dtype dtype;        /* DTYPE_COUNT: not said or not known */
     uint32_t centibits;      /* per weight, typical; 0: unknown */

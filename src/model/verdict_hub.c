@@ -94,7 +94,10 @@ static void refuse(const struct repo *r, struct verdict *v, const struct hub_set
     switch (why) {
     case JUDGE_DISABLED: REFUSE(v, a, "the Hub has disabled the repository"); return;
     case JUDGE_NO_MODEL:
-        REFUSE(v, a, "the file is no model by itself but: %s", filename_kind_name(s->kind));
+        if (s->kind == FILENAME_OTHER)
+            REFUSE(v, a, "the file is a part of the model that lies beside it");
+        else
+            REFUSE(v, a, "the file is no model by itself but: %s", filename_kind_name(s->kind));
         return;
     case JUDGE_FORMAT: wrong_format(r, v, s); return;
     case JUDGE_PIECES:

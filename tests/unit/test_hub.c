@@ -60,6 +60,21 @@ static void test_detail(void)
     ok(m.sets[2].kind == FILENAME_PROJECTOR && m.sets[2].bytes == 0, "a projector of unknown size");
 }
 
+static void test_parts(void)
+{
+    struct hub_model m;
+    ok(read_text(&m, "{\"id\":\"a/b\",\"siblings\":[{\"rfilename\":\"2_Dense/model.safetensors\"},"
+                     "{\"rfilename\":\"model-00001-of-00001.safetensors\"},"
+                     "{\"rfilename\":\"consolidated.safetensors\"}]}") &&
+           m.n_sets == 3 && m.sets[0].kind == FILENAME_OTHER &&
+           m.sets[1].kind == FILENAME_WEIGHTS && m.sets[2].kind == FILENAME_OTHER,
+       "SafeTensors beside those of the repository are parts of it");
+    ok(read_text(&m,
+                 "{\"id\":\"a/b\",\"siblings\":[{\"rfilename\":\"bf16/model.safetensors\"}]}") &&
+           m.sets[0].kind == FILENAME_WEIGHTS,
+       "those of a folder alone are the model");
+}
+
 static void test_formats(void)
 {
     struct hub_model m;
@@ -313,6 +328,7 @@ int main(void)
     arena_init(&arena, MIB(256));
     test_detail();
     test_formats();
+    test_parts();
     test_families();
     test_names();
     test_packing();
