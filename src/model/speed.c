@@ -29,6 +29,7 @@ enum err speed_rates_parse(struct speed_rates *r, const struct json *v, struct e
     r->threads = threads > 0 && threads <= LIMIT_THREADS ? (uint32_t)threads : 0;
     r->bandwidth = positive(json_get(v, "bandwidth"));
     r->step = positive(json_get(v, "step"));
+    r->row = positive(json_get(v, "row"));
     r->values = positive(json_get(v, "values"));
     r->quiet = positive(json_get(v, "quiet"));
     read_types(r->decode, json_get(v, "decode"));
@@ -63,6 +64,7 @@ void speed_rates_write(const struct speed_rates *r, struct jsonw *w)
     jsonw_kint(w, "threads", r->threads);
     write_rate(w, "bandwidth", r->bandwidth);
     jsonw_knum(w, "step", r->step);
+    jsonw_knum(w, "row", r->row);
     write_rate(w, "values", r->values);
     write_types(w, "decode", r->decode);
     write_types(w, "prefill", r->prefill);
@@ -145,7 +147,9 @@ static double matrix_seconds(const struct walk *w, const struct plan_step *s, in
         used = one * s->u.route.n_used;
         if (pairs < t->n_parts) all = one * pairs;
     }
-    if (rows <= 1) return over(used, decode_rate(w->d, t->dtype));
+    if (rows <= 1)
+        return over(used, decode_rate(w->d, t->dtype)) +
+               (w->d->rates ? used / (double)t->cols * w->d->rates->row : 0);
     double once = w->d->rates ? over(all, w->d->rates->unpack[t->dtype]) : 0;
     return once + over(used * rows, prefill_rate(w->d, t->dtype));
 }

@@ -23,6 +23,7 @@ struct speed_rates {
     uint32_t threads;
     double bandwidth;            /* bytes of weights a second, of the type that gets most */
     double step;                 /* seconds that a product takes beyond its work */
+    double row;                  /* and each row of its matrix, one row of numbers meeting it */
     double values;               /* a second, of what works element by element */
     double decode[DTYPE_COUNT];  /* weights a second, one row */
     double prefill[DTYPE_COUNT]; /* weights times rows a second, many rows */

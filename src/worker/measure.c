@@ -25,6 +25,7 @@
 #define MATRICES      256     /* at most, that lie in it */
 #define COLS          2048
 #define DECODE_ROWS   4096
+#define NARROW        4 /* times so many rows of so many times fewer columns, for what a row costs */
 #define PREFILL_ROWS  512 /* more where a thread would have few of them */
 #define ROWS_A_THREAD 96
 #define MANY          512 /* rows of a prompt's batch */
@@ -150,11 +151,13 @@ static void plan_products(struct rig *r, enum dtype t, uint32_t rows, uint32_t c
 
 /* ---- products ---- */
 
+#define ROW_TYPE DTYPE_Q4_K
+
 enum kind { DECODE, PREFILL_FEW, PREFILL_MANY, KINDS };
 
 struct measured {
     struct times product[DTYPE_COUNT][KINDS];
-    struct times tiny, values;
+    struct times tiny, narrow, values;
     struct times decode[DTYPE_COUNT], prompt[DTYPE_COUNT]; /* of attention, by type of cache */
 };
 
@@ -184,7 +187,8 @@ static enum err products(struct rig *r, enum dtype t, struct times *out, struct 
     return ERR_OK;
 }
 
-/* What a product costs that has nothing to do, and what a gate does for each value. */
+/* What a product costs that has nothing to do, what a gate does for each value, and a product of
+ * short rows. */
 static enum err small_steps(struct rig *r, struct measured *m, struct err_info *e)
 {
     struct batch_span span[2] = {0};
@@ -199,6 +203,11 @@ static enum err small_steps(struct rig *r, struct measured *m, struct err_info *
     call(r, 1, &many, 1, &m->values);
     memmove(r->steps, r->steps + 1, (MATRICES - 1) * sizeof *r->steps);
     call(r, r->plan.n_steps - 1, &one, 1, &m->tiny);
+    r->be->close(r->dev);
+    if (!r->be->has(OP_LINEAR, ROW_TYPE)) return ERR_OK;
+    plan_products(r, ROW_TYPE, NARROW * DECODE_ROWS, COLS / NARROW);
+    if ((err = open_rig(r, 1, 1, DTYPE_F16, e))) return err;
+    call(r, r->plan.n_steps, &one, 1, &m->narrow);
     r->be->close(r->dev);
     return ERR_OK;
 }
@@ -261,7 +270,8 @@ static void product_rates(struct speed_rates *r, const struct rig *rig, enum dty
     double one = typical(&times[DECODE]), few = typical(&times[PREFILL_FEW]);
     double many = typical(&times[PREFILL_MANY]), n = (double)rig->prefill_rows * COLS;
     double per_row = (many - few) / (MANY - FEW);
-    r->decode[t] = rate((double)DECODE_ROWS * COLS, one > 2 * r->step ? one - r->step : one);
+    double fixed = r->step + r->row * DECODE_ROWS;
+    r->decode[t] = rate((double)DECODE_ROWS * COLS, one > 2 * fixed ? one - fixed : one);
     r->prefill[t] = rate(n, per_row > 0 ? per_row : many / MANY);
     r->unpack[t] = rate(n, few - r->step - FEW * per_row);
     double bytes = r->decode[t] * dtype_info(t)->bytes / dtype_info(t)->elems;
@@ -271,7 +281,9 @@ static void product_rates(struct speed_rates *r, const struct rig *rig, enum dty
 static void all_rates(struct speed_rates *r, const struct rig *rig, struct measured *m)
 {
     double values = HEADS_KV * 2.0 * HEAD_DIM, keys = BACK - (PROMPT - 1) / 2.0;
+    double narrow = typical(&m->narrow), wide = typical(&m->product[ROW_TYPE][DECODE]);
     r->step = typical(&m->tiny);
+    if (narrow > wide) r->row = (narrow - wide) / ((NARROW - 1) * DECODE_ROWS);
     r->values = rate((double)MANY * COLS, typical(&m->values));
     for (int t = 0; t < DTYPE_COUNT; t++) {
         if (rig->be->has(OP_LINEAR, (enum dtype)t))

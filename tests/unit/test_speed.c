@@ -28,13 +28,14 @@ static void test_json(void)
     struct speed_rates r, back;
     struct jsonw w;
     buf b = {.cap = MIB(1)};
-    ok(parse(&r, "{\"threads\":4,\"bandwidth\":2.5e10,\"step\":2e-6,\"values\":3e9,\"quiet\":0.5,"
+    ok(parse(&r, "{\"threads\":4,\"bandwidth\":2.5e10,\"step\":2e-6,\"row\":5e-9,\"values\":3e9,"
+                 "\"quiet\":0.5,"
                  "\"decode\":{\"q4_K\":5e10,\"f16\":1e10,\"q99\":1},\"prefill\":{\"q4_K\":3e11},"
                  "\"unpack\":{\"q4_K\":4e10},\"cache\":{\"f16\":8e9},\"attend\":{\"f16\":7e10}}") ==
            ERR_OK,
        "rates are read");
-    ok(r.threads == 4 && near(r.bandwidth, 2.5e10) && near(r.step, 2e-6) && near(r.values, 3e9) &&
-           near(r.quiet, 0.5),
+    ok(r.threads == 4 && near(r.bandwidth, 2.5e10) && near(r.step, 2e-6) && near(r.row, 5e-9) &&
+           near(r.values, 3e9) && near(r.quiet, 0.5),
        "the plain ones");
     ok(near(r.decode[DTYPE_Q4_K], 5e10) && near(r.decode[DTYPE_F16], 1e10) &&
            near(r.prefill[DTYPE_Q4_K], 3e11) && near(r.unpack[DTYPE_Q4_K], 4e10) &&
@@ -144,6 +145,10 @@ static void test_plan(void)
     longer.n_ctx = 64;
     ok(speed_of_plan(&y.p, &longer, &d).prefill < s.prefill,
        "a short prompt makes less of what is done once for all rows");
+    double before = 1 / s.decode, n_rows = ROWS + USED * ROWS + VOCAB;
+    r.row = 1e-7;
+    ok(fabs((1 / speed_of_plan(&y.p, &ask, &d).decode - before) / (n_rows * 1e-7) - 1) < 1e-6,
+       "rows of matrices take their time");
     r.values = 1e6;
     ok(speed_of_plan(&y.p, &ask, &d).decode < s.decode, "choosing among results takes time");
 }
