@@ -324,10 +324,13 @@ static enum err old_row(struct modeldb *m, const struct key *k, struct modeldb_e
     db_bind_text(s, 1, k->s);
     if ((err = db_step(s, there, e)) || !*there) return err;
     *text = arena_str(&m->a, db_text(s, 1));
+    *old = (struct modeldb_entry){.detailed = db_int(s, 2) != 0, .modified = db_int(s, 5)};
     db_reset(s);
     if (!text->p) return ERR_FAIL(e, NOMEM, "no memory for an entry of the catalogue");
-    if (json_parse(&m->a, *text, &v, &ignored) || modeldb_entry_of(old, &m->a, v, &ignored))
-        *old = (struct modeldb_entry){0}; /* nothing to merge: it is replaced */
+    if (json_parse(&m->a, *text, &v, &ignored) || v->type != JSON_OBJ)
+        return ERR_OK; /* nothing to merge: it is replaced */
+    old->v = v;
+    old->sha = json_str(json_get(v, "sha"), S(""));
     return ERR_OK;
 }
 
