@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "cli/answer.h"
 #include "cli/human.h"
+#include "model/catalog.h"
 
 #define WIDE        110 /* columns from which names have more room */
 #define NARROW      80
@@ -56,27 +57,35 @@ static const struct table_col columns[COLUMNS] = {
     [C_VERDICT] = {"VERDICT", false, TABLE_CUT_END, 24, 0},
 };
 
-/* The column that the rows are sorted by stays, whatever it costs. */
-static void choose_columns(struct table_col out[COLUMNS], str query, int width)
+/* What the rows are sorted by, as the query says it. */
+static str sort_of(const struct json *page)
 {
-    static const struct {
-        const char *sort;
-        enum column column;
-    } shown[] = {{"likes", C_LIKES},        {"updated", C_UPDATED}, {"created", C_CREATED},
-                 {"size", C_SIZE},          {"params", C_PARAMS},   {"speed", C_SPEED},
-                 {"downloads", C_DOWNLOADS}};
-    str rest = query;
+    str rest = answer_text(page, "query"), value;
+
+    while (rest.n) {
+        str name = str_cut(str_cut(rest, '&', &rest), '=', &value);
+
+        if (str_eqc(name, "sort")) return value;
+    }
+    return str_c(catalog_sort_name(CATALOG_BY_DOWNLOADS));
+}
+
+/* The column that the rows are sorted by stays, whatever it costs. */
+static void choose_columns(struct table_col out[COLUMNS], str sort, int width)
+{
+    static const enum column shown[CATALOG_SORTS] = {
+        [CATALOG_BY_DOWNLOADS] = C_DOWNLOADS, [CATALOG_BY_LIKES] = C_LIKES,
+        [CATALOG_BY_UPDATED] = C_UPDATED,     [CATALOG_BY_CREATED] = C_CREATED,
+        [CATALOG_BY_SIZE] = C_SIZE,           [CATALOG_BY_PARAMS] = C_PARAMS,
+        [CATALOG_BY_SPEED] = C_SPEED};
 
     memcpy(out, columns, sizeof columns);
     if (width >= WIDE) out[C_MODEL].min = 48;
     if (width < NARROW) out[C_MODEL].min = 26;
     if (width < NARROW) out[C_VERDICT].min = 12;
-    while (rest.n) {
-        str value, name = str_cut(str_cut(rest, '&', &rest), '=', &value);
-
-        for (size_t i = 0; i < sizeof shown / sizeof *shown && str_eqc(name, "sort"); i++)
-            if (str_eqc(value, shown[i].sort)) out[shown[i].column].drop = 0;
-    }
+    for (int i = 0; i < CATALOG_SORTS; i++)
+        if (i != CATALOG_BY_DOWNLOADS && str_eqc(sort, catalog_sort_name((enum catalog_sort)i)))
+            out[shown[i]].drop = 0;
 }
 
 /* ---- a row ---- */
@@ -219,10 +228,11 @@ static void say_total(const struct json *page, size_t n, const struct table_look
     str text;
 
     if (total > n)
-        text = arena_printf(a,
-                            "%s of %s models; --limit shows more of them, --help lists the "
-                            "filters.",
-                            human_grouped(n, shown), human_grouped(total, all));
+        text = arena_printf(
+            a,
+            "%s of %s models, by %.*s; --limit shows more of them, --help lists the "
+            "filters.",
+            human_grouped(n, shown), human_grouped(total, all), STR(table_clean(a, sort_of(page))));
     else
         text = arena_printf(a, "%s model%s.", human_grouped(n, shown), n == 1 ? "" : "s");
     table_text(l, 0, 0, text, out);
@@ -270,7 +280,7 @@ void catalog_view_page(const struct json *page, const struct table_look *l, stru
     struct view v = {0};
     uint32_t shown = 0;
 
-    choose_columns(cols, answer_text(page, "query"), l->width);
+    choose_columns(cols, sort_of(page), l->width);
     look_through(&v, page);
     table_init(&v.t, a, cols, COLUMNS);
     for (size_t i = 0; i < n; i++)

@@ -6,6 +6,8 @@
 #include "base/limits.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/human.h"
+#include "cli/table.h"
 #include "store/store.h"
 
 /* ---- ls ---- */
@@ -48,36 +50,54 @@ static void ls_json(const struct store_model *m, size_t n, buf *out)
     buf_ch(out, '\n');
 }
 
-static void ls_text(const struct store *st, const struct store_model *m, size_t n, buf *out)
-{
-    int width = 4;
-    char size[24], day[16];
+static const struct table_col ls_cols[] = {
+    {"NAME", false, TABLE_CUT_MIDDLE, 32, 0}, {"SIZE", true, TABLE_NO_CUT, 0, 0},
+    {"ARCH", false, TABLE_CUT_END, 8, 3},     {"QUANT", false, TABLE_CUT_END, 8, 1},
+    {"PARAMS", true, TABLE_NO_CUT, 0, 2},     {"CONTEXT", true, TABLE_NO_CUT, 0, 4},
+    {"MODIFIED", false, TABLE_NO_CUT, 0, 5},  {"", false, TABLE_CUT_END, 24, 0},
+};
 
+static void ls_row(struct table *t, const struct store_model *m)
+{
+    time_t when = (time_t)m->modified;
+    char size[24], text[HUMAN_TEXT], day[16];
+    struct tm tm;
+
+    strftime(day, sizeof day, "%Y-%m-%d", localtime_r(&when, &tm));
+    table_put(t, TABLE_HEAD, m->name);
+    table_printf(t, TABLE_PLAIN, "%s", cli_bytes(m->bytes, size));
+    table_put(t, TABLE_PLAIN, m->architecture);
+    table_put(t, TABLE_PLAIN, m->quantization);
+    table_printf(t, TABLE_PLAIN, "%s", m->n_params ? human_params(m->n_params, text) : "");
+    table_printf(t, TABLE_PLAIN, "%s", m->n_ctx ? human_positions(m->n_ctx, text) : "");
+    table_printf(t, TABLE_DIM, "%s", day);
+    if (m->runnable)
+        table_put(t, TABLE_PLAIN, S(""));
+    else
+        table_printf(t, TABLE_BAD, "cannot run: %.*s", STR(m->problem));
+}
+
+static void ls_text(const struct store *st, const struct store_model *m, size_t n, struct arena *a,
+                    buf *out)
+{
+    struct table_look look;
+    struct table t;
+
+    table_look_of(&look, 1);
     if (n == 0) {
-        buf_printf(out,
-                   "No models here. `rbee pull ORG/REPO` fetches one into %s; files put there are "
-                   "found too.\n",
-                   st->own);
+        table_text(
+            &look, 0, 0,
+            arena_printf(a,
+                         "No models here. `rbee pull ORG/REPO` fetches one into %s; files "
+                         "put there are found too. `rbee search` finds models that run here.",
+                         st->own),
+            out);
         return;
     }
+    table_init(&t, a, ls_cols, sizeof ls_cols / sizeof *ls_cols);
     for (size_t i = 0; i < n; i++)
-        width = (int)m[i].name.n > width ? (int)m[i].name.n : width;
-    if (width > 60) width = 60;
-    buf_printf(out, "%-*s  %9s  %-8s %-8s %9s %8s  %s\n", width, "NAME", "SIZE", "ARCH", "QUANT",
-               "PARAMS", "CONTEXT", "MODIFIED");
-    for (size_t i = 0; i < n; i++) {
-        struct tm tm;
-        time_t when = (time_t)m[i].modified;
-
-        strftime(day, sizeof day, "%Y-%m-%d", localtime_r(&when, &tm));
-        buf_printf(out, "%-*.*s  %9s  ", width, (int)m[i].name.n, m[i].name.p,
-                   cli_bytes(m[i].bytes, size));
-        if (m[i].runnable)
-            buf_printf(out, "%-8.*s %-8.*s %8.1fM %8u  %s\n", STR(m[i].architecture),
-                       STR(m[i].quantization), (double)m[i].n_params / 1e6, m[i].n_ctx, day);
-        else
-            buf_printf(out, "cannot run: %.*s\n", STR(m[i].problem));
-    }
+        ls_row(&t, &m[i]);
+    table_write(&t, &look, 0, out);
 }
 
 static enum err run_ls(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
@@ -98,7 +118,7 @@ static enum err run_ls(const struct cli_cmd *cmd, int argc, char **argv, struct 
         if (o.json)
             ls_json(m, n, &out);
         else
-            ls_text(&st, m, n, &out);
+            ls_text(&st, m, n, &a, &out);
         fwrite(out.p, 1, out.n, stdout);
     }
     buf_fini(&out);
@@ -127,22 +147,44 @@ static const struct opt ps_rows[] = {
 static const struct opt_spec ps_spec = {
     .opts = ps_rows, .command = "rbee ps", .summary = "Lists the models that are loaded."};
 
-static void ps_line(const struct json *w, int width)
+static const struct table_col ps_cols[] = {
+    {"MODEL", false, TABLE_CUT_MIDDLE, 20, 0}, {"STATE", false, TABLE_NO_CUT, 0, 0},
+    {"PID", true, TABLE_NO_CUT, 0, 2},         {"MEMORY", true, TABLE_NO_CUT, 0, 0},
+    {"ACTIVE", true, TABLE_NO_CUT, 0, 0},      {"TOKENS", true, TABLE_NO_CUT, 0, 1},
+    {"UNLOADS IN", false, TABLE_NO_CUT, 0, 0},
+};
+
+static void ps_row(struct table *t, const struct json *w)
 {
     const struct json *info = json_get(w, "info"), *expires = json_get(w, "expires_in_ms");
     char mem[24], until[32] = "in use";
-    str name = json_str(json_get(w, "model"), S("?"));
 
     if (expires && json_is_num(expires))
         snprintf(until, sizeof until, "%llds", (long long)(json_int(expires, 0) / 1000));
     else if (json_int(json_get(w, "inflight"), 0) == 0)
         snprintf(until, sizeof until, "never");
-    printf("%-*.*s  %-8.*s  %7lld  %10s  %3lld/%-3lld  %9lld  %s\n", width, STR(name),
-           STR(json_str(json_get(w, "state"), S("?"))), (long long)json_int(json_get(w, "pid"), 0),
-           cli_bytes((uint64_t)json_int(json_get(info, "rss_bytes"), 0), mem),
-           (long long)json_int(json_get(info, "active"), 0),
-           (long long)json_int(json_get(info, "slots"), 0),
-           (long long)json_int(json_get(info, "completion_tokens"), 0), until);
+    table_put(t, TABLE_HEAD, json_str(json_get(w, "model"), S("?")));
+    table_put(t, TABLE_PLAIN, json_str(json_get(w, "state"), S("?")));
+    table_printf(t, TABLE_PLAIN, "%lld", (long long)json_int(json_get(w, "pid"), 0));
+    table_printf(t, TABLE_PLAIN, "%s",
+                 cli_bytes((uint64_t)json_int(json_get(info, "rss_bytes"), 0), mem));
+    table_printf(t, TABLE_PLAIN, "%lld/%lld", (long long)json_int(json_get(info, "active"), 0),
+                 (long long)json_int(json_get(info, "slots"), 0));
+    table_printf(t, TABLE_PLAIN, "%lld",
+                 (long long)json_int(json_get(info, "completion_tokens"), 0));
+    table_printf(t, TABLE_PLAIN, "%s", until);
+}
+
+static void ps_text(const struct json *list, struct arena *a, buf *out)
+{
+    struct table_look look;
+    struct table t;
+
+    table_look_of(&look, 1);
+    table_init(&t, a, ps_cols, sizeof ps_cols / sizeof *ps_cols);
+    for (size_t i = 0; i < list->n; i++)
+        ps_row(&t, &list->items[i]);
+    table_write(&t, &look, 0, out);
 }
 
 static enum err run_ps(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)
@@ -174,17 +216,8 @@ static enum err run_ps(const struct cli_cmd *cmd, int argc, char **argv, struct 
         } else if (!list || list->n == 0) {
             puts("Nothing is loaded.");
         } else {
-            int width = 5;
-
-            for (size_t i = 0; i < list->n; i++) {
-                size_t len = json_str(json_get(&list->items[i], "model"), S("?")).n;
-
-                if ((int)len > width) width = (int)(len < 60 ? len : 60);
-            }
-            printf("%-*s  %-8s  %7s  %10s  %7s  %9s  %s\n", width, "MODEL", "STATE", "PID",
-                   "MEMORY", "ACTIVE", "TOKENS", "UNLOADS IN");
-            for (size_t i = 0; i < list->n; i++)
-                ps_line(&list->items[i], width);
+            ps_text(list, &a, &out);
+            fwrite(out.p, 1, out.n, stdout);
         }
     }
     buf_fini(&out);
