@@ -157,7 +157,7 @@ struct subject {
     uint64_t bytes;
     const struct gguf *g; /* of a file here */
     const char *broken;   /* or why it is none */
-    const struct precheck *repo;
+    struct precheck *repo;
     size_t set; /* of the repository; too large: it has none */
 };
 
@@ -296,8 +296,7 @@ static bool is_wanted(const struct precheck *p, size_t set, bool only_picked)
 }
 
 /* Its weights, small ones first. */
-static enum err all_sets(struct fit *f, const struct precheck *p, bool only_picked,
-                         struct err_info *e)
+static enum err all_sets(struct fit *f, struct precheck *p, bool only_picked, struct err_info *e)
 {
     size_t *order = ARENA_NEW(&f->scratch, size_t, p->hub.n_sets + 1), n = 0;
     struct subject s = {.model = p->repo.id, .repo = p, .set = SIZE_MAX};

@@ -198,7 +198,14 @@ static enum err find_worker(struct pull *p, struct err_info *e)
     enum err code = machines_get(&p->here, &p->a, &(struct machines_ask){0}, e);
 
     if (!code) p->on = &p->here.machine[0].devices[0];
-    return p->o.force ? ERR_OK : code;
+    if (code && !p->o.force) {
+        char text[ERR_TEXT_MAX];
+
+        snprintf(text, sizeof text, "%s", e->text);
+        return err_fail(e, code, e->file, e->line,
+                        "%s: nobody can say what runs here (--force fetches it anyway)", text);
+    }
+    return ERR_OK;
 }
 
 static void say_choice(struct pull *p)

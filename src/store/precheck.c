@@ -33,6 +33,7 @@ static void let_go(struct precheck *p)
 {
     if (p->picked) remote_close(&p->remote);
     p->picked = false;
+    p->n_known = 0;
 }
 
 void precheck_close(struct precheck *p)
@@ -244,6 +245,20 @@ bool precheck_is_picked(const struct precheck *p, size_t set)
     return false;
 }
 
+/* A plan is compiled once for each machine, not for each file. */
+static void judge_once(struct precheck *p, const struct precheck_for *f, struct verdict *v)
+{
+    struct precheck_known *k = p->known;
+
+    for (size_t i = 0; i < p->n_known; i++, k++) {
+        if (k->of.caps != f->caps || k->of.device != f->device || k->of.ask != f->ask) continue;
+        *v = k->v;
+        return;
+    }
+    precheck_judge(p, f, v);
+    if (p->n_known < PRECHECK_KNOWN) p->known[p->n_known++] = (struct precheck_known){*f, *v};
+}
+
 /* Do all files of that format share the reason? Their layers, vocabulary and template are one. */
 static bool is_shared(enum judge_why why)
 {
@@ -253,14 +268,14 @@ static bool is_shared(enum judge_why why)
 }
 
 /* The Hub's words on a set with what the header of another one says better. */
-static void judge_sibling(const struct precheck *p, size_t set, const struct precheck_for *f,
+static void judge_sibling(struct precheck *p, size_t set, const struct precheck_for *f,
                           struct verdict *v)
 {
     const struct hub_set *s = &p->hub.sets[set];
     struct hub_model m;
     struct verdict own;
 
-    precheck_judge(p, f, &own);
+    judge_once(p, f, &own);
     if (s->kind == FILENAME_WEIGHTS && s->format == own.format && p->remote.opened &&
         !own.compatible && is_shared(own.why)) {
         *v = own;
@@ -271,11 +286,11 @@ static void judge_sibling(const struct precheck *p, size_t set, const struct pre
     verdict_hub(v, p->a, &m, set, f->caps, f->device, f->ask);
 }
 
-void precheck_judge_set(const struct precheck *p, size_t set, const struct precheck_for *f,
+void precheck_judge_set(struct precheck *p, size_t set, const struct precheck_for *f,
                         struct verdict *v)
 {
     if (precheck_is_picked(p, set))
-        precheck_judge(p, f, v);
+        judge_once(p, f, v);
     else if (p->picked)
         judge_sibling(p, set, f, v);
     else

@@ -21,6 +21,8 @@ struct precheck_for {
     const struct verdict_ask *ask;
 };
 
+#define PRECHECK_KNOWN 8
+
 struct precheck {
     const struct remote_conf *conf;
     struct arena *a;
@@ -29,6 +31,12 @@ struct precheck {
     bool picked;          /* pick and remote are there */
     struct pick pick;
     struct remote remote;
+    /* Verdicts on what was picked, for those who asked; they are told apart by their pointers. */
+    struct precheck_known {
+        struct precheck_for of;
+        struct verdict v;
+    } known[PRECHECK_KNOWN];
+    size_t n_known;
 };
 
 /* Asks the Hub for the repository. Everything lives in the arena; precheck_close() in any case. */
@@ -56,7 +64,7 @@ bool precheck_runs(const struct verdict *v, const struct verdict_ask *ask);
 bool precheck_is_picked(const struct precheck *p, size_t set);
 /* The verdict on a set: that of precheck_judge() if it was picked, else by its size and the header
  * of the picked one, else by what the Hub says. */
-void precheck_judge_set(const struct precheck *p, size_t set, const struct precheck_for *f,
+void precheck_judge_set(struct precheck *p, size_t set, const struct precheck_for *f,
                         struct verdict *v);
 
 /* What `rbee pull` and `rbee run` call the picked one: "ORG/REPO:Q4_K_M"; in the arena. */

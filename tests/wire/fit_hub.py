@@ -180,6 +180,16 @@ for width in (80, 100, 120):
     for part in ("m-Q4_0.gguf", "m-F16.gguf", "runs", "too large", "short", "rbee pull acme/Mistral-7B-GGUF:Q4_0"):
         holds(t, part, f"{width}: '{part}'")
 
+# The choice is by all that a model takes: Q4_K_M's weights are 7.2 GiB, its cache for one sequence another half.
+hub.repos["acme/Pair-GGUF"] = {"p-Q4_K_M.gguf": llama_gguf("Q8_0"), "p-Q3_K_M.gguf": llama_gguf("Q4_0")}
+hub.more["acme/Pair-GGUF"] = {"gguf": {"total": 7241732096, "architecture": "llama"}}
+t = screen(100, "acme/Pair-GGUF", *GB, "--memory", "7.5GiB")
+ok("pull acme/Pair-GGUF:Q3_K_M" in t and "Q4_K_M would not" in t, "weights that fit without their cache are not taken", t)
+t = screen(100, "acme/Pair-GGUF", *GB, "--memory", "8GiB")
+ok("pull acme/Pair-GGUF:Q4_K_M (the usual choice of 2 there; 1 x 4096 fits)" in t, "with room for one sequence they are", t)
+t = screen(100, "acme/Pair-GGUF", *GB, "--memory", "8GiB", "--context", "16384", "--slots", "1")
+ok("pull acme/Pair-GGUF:Q3_K_M" in t, "unless a longer one is asked for", t)
+
 # ---- machines of a queen ----
 queen = start([RBEE, "queen", "--port", PORT, "--log-level", "error"], env=settings(), stdout=subprocess.DEVNULL)
 ok(wait_for(lambda: rbee("ps", env_=settings()).code == 0, 20), "a queen")
