@@ -57,7 +57,8 @@ struct catalog_field_info {
 };
 
 const struct catalog_field_info *catalog_field(enum catalog_field f);
-/* CATALOG_FIELDS when there is none; '-' and '_' are one, case is ignored ("minParams" too). */
+/* CATALOG_FIELDS when there is none; '-' and '_' are one, case is ignored ("minParams" too), and
+ * "license", "quantization" and "creator" are understood. */
 enum catalog_field catalog_field_from(str name);
 
 /* ---- a query ---- */
@@ -119,7 +120,8 @@ struct verdict_ask catalog_query_ask(const struct catalog_query *q, const struct
 
 struct catalog;
 
-/* A machine with a worker on it. */
+/* A machine with a worker on it; a machine with several devices comes several times, under one
+ * name. */
 struct catalog_device {
     const struct caps *caps; /* borrowed: until the next catalog_judge() or catalog_free() */
     struct verdict_device device;

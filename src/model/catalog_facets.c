@@ -15,7 +15,8 @@ struct tally {
     uint64_t *words[CATALOG_DICTS]; /* [code] */
     uint64_t can[8], gated[2], size[16], context[16], format[FILENAME_FORMATS];
     uint64_t machine[LIMIT_INDEX_DEVICES], backend[LIMIT_INDEX_DEVICES];
-    uint8_t backend_of[LIMIT_INDEX_DEVICES]; /* the first machine of the same back end */
+    /* The first machine of the same name, and of the same back end. */
+    uint8_t machine_of[LIMIT_INDEX_DEVICES], backend_of[LIMIT_INDEX_DEVICES];
 };
 
 /* What the sets of one row have, with the filter of that facet left out. */
@@ -83,16 +84,21 @@ static void add_bits(uint64_t *count, uint64_t bits)
         count[__builtin_ctzll(bits)]++;
 }
 
+static uint64_t firsts(uint64_t machines, const uint8_t *first)
+{
+    uint64_t bits = 0;
+    for (; machines; machines &= machines - 1)
+        bits |= (uint64_t)1 << first[__builtin_ctzll(machines)];
+    return bits;
+}
+
 static void add_sets(struct tally *t, const struct values *v)
 {
-    uint64_t backends = 0;
     add_bits(t->format, v->formats);
     for (int i = 0; i < QUANT_WORDS; i++)
         add_bits(t->words[CATALOG_D_QUANT] + (size_t)i * 64, v->quants[i]);
-    add_bits(t->machine, v->machines);
-    for (uint64_t b = v->backends; b; b &= b - 1)
-        backends |= (uint64_t)1 << t->backend_of[__builtin_ctzll(b)];
-    add_bits(t->backend, backends);
+    add_bits(t->machine, firsts(v->machines, t->machine_of));
+    add_bits(t->backend, firsts(v->backends, t->backend_of));
 }
 
 /* The facets of rows that are bits of `which`. */
@@ -197,9 +203,9 @@ static void of_machines(struct tally *t, enum catalog_field field, struct list *
 {
     const struct catalog *c = t->f.c;
     for (size_t i = 0; i < c->n_devices; i++) {
-        if (field == CATALOG_MACHINE)
+        if (field == CATALOG_MACHINE && t->machine_of[i] == i)
             in_order(t, field, c->device[i].device.name, t->machine[i], l);
-        else if (t->backend_of[i] == i)
+        else if (field == CATALOG_BACKEND && t->backend_of[i] == i)
             in_order(t, field, c->device[i].backend, t->backend[i], l);
     }
 }
@@ -264,6 +270,9 @@ enum err catalog_facets(struct catalog *c, const struct catalog_query *q, struct
         while (!str_ieq(c->device[k].backend, c->device[i].backend))
             k++;
         t->backend_of[i] = (uint8_t)k;
+        for (k = 0; !str_ieq(c->device[k].device.name, c->device[i].device.name);)
+            k++;
+        t->machine_of[i] = (uint8_t)k;
     }
     pass(t);
     out->v = facet;

@@ -228,7 +228,15 @@ static enum err row_lists(struct catalog_row *r, const struct catalog *c, size_t
     return ERR_OK;
 }
 
-/* The machines on which one of the sets that pass the filters fits. */
+static bool named(const str *names, size_t n, str name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_ieq(names[i], name)) return true;
+    return false;
+}
+
+/* The machines on which one of the sets that pass the filters fits; several devices of one machine
+ * are one. */
 static enum err row_machines(struct catalog_row *r, const struct catalog_filter *f, size_t row,
                              struct arena *a, struct err_info *e)
 {
@@ -241,7 +249,8 @@ static enum err row_machines(struct catalog_row *r, const struct catalog_filter 
     str *names = ARENA_NEW(a, str, c->n_devices + 1);
     if (!names) return ERR_FAIL(e, NOMEM, "no memory for a page");
     for (size_t i = 0; i < c->n_devices; i++)
-        if (fits >> i & 1) names[r->n_machines++] = c->device[i].device.name;
+        if (fits >> i & 1 && !named(names, r->n_machines, c->device[i].device.name))
+            names[r->n_machines++] = c->device[i].device.name;
     r->machines = names;
     return ERR_OK;
 }

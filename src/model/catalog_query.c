@@ -32,6 +32,13 @@ static char lower(char c)
 
 enum catalog_field catalog_field_from(str name)
 {
+    static const struct {
+        const char *name;
+        enum catalog_field f;
+    } others[] = {
+        {"license", CATALOG_LICENCE}, {"quantization", CATALOG_QUANT}, {"creator", CATALOG_AUTHOR}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (str_ieq(name, str_c(others[i].name))) return others[i].f;
     for (int f = 0; f < CATALOG_FIELDS; f++) {
         const char *w = fields[f].name;
         size_t i = 0;

@@ -66,6 +66,8 @@ static void test_queries(void)
            canonical("sort=size&order=desc", "sort=size&order=desc") &&
            canonical("ctx=16k&slots=4&kv_type=Q8_0", "ctx=16384&slots=4&kv_type=q8_0"),
        "orders, and what is judged with");
+    ok(canonical("license=MIT&Quantization=q8_0&creator=a", "author=a&licence=MIT&quant=Q8_0"),
+       "other words for a field");
     ok(refused("nonsense=1", "no field 'nonsense'") && refused("q=%zz", "percent-encoding") &&
            refused("q=%ff", "UTF-8") && refused("author=%00", "control") &&
            refused("limit=5&limit=5", "'limit' is given twice") &&
@@ -264,6 +266,41 @@ static void test_no_memory(void)
     ok(hits > 60, "in %zu places", hits);
 }
 
+/* Two devices of one machine are one machine with two back ends. */
+static void test_devices(void)
+{
+    const struct verdict_ask ask = {.ktype = DTYPE_F16, .vtype = DTYPE_F16};
+    struct catalog *c = catalog_new();
+    struct catalog_device d[MACHINES];
+    struct catalog_query q;
+    struct catalog_page p;
+    struct catalog_facets f;
+    const struct catalog_facet *m = NULL, *b = NULL;
+    size_t bad = 0;
+    memcpy(d, machines, sizeof d);
+    d[2].device.name = S("TOWER");
+    for (int i = 0; i < ROWS; i++)
+        bad += catalog_put(c, &models[i], NULL, &err) != 0;
+    ok(!bad && !catalog_judge(c, d, MACHINES, &ask, &err) &&
+           !catalog_query_parse(&q, &arena, S("machine=tower&limit=1000"), &err) &&
+           !catalog_find(c, &q, &arena, &p, &err) && !catalog_facets(c, &q, &arena, &f, &err),
+       "a machine with two devices");
+    for (size_t i = 0; i < f.n; i++) {
+        if (f.v[i].field == CATALOG_MACHINE) m = &f.v[i];
+        if (f.v[i].field == CATALOG_BACKEND) b = &f.v[i];
+    }
+    ok(m && m->n == 2 && str_eqc(m->v[1].value, "Tower") && m->v[1].chosen &&
+           m->v[1].count == p.total,
+       "is counted as one");
+    ok(b && b->n == 2 && b->v[0].count <= p.total && b->v[1].count <= p.total &&
+           b->v[0].count + b->v[1].count > p.total,
+       "with two back ends");
+    for (size_t i = 0; i < p.n; i++)
+        bad += p.rows[i].n_machines != 1 || !str_ieq(p.rows[i].machines[0], S("tower"));
+    is_int(bad, 0, "and named once");
+    catalog_free(c);
+}
+
 int main(void)
 {
     arena_init(&arena, GIB(2));
@@ -272,6 +309,7 @@ int main(void)
         catalogue_model(&models[i], &arena, 11, i);
     test_queries();
     test_empty();
+    test_devices();
     test_cursor();
     test_changes();
     test_no_memory();
