@@ -3,7 +3,8 @@
  * At each step the patterns are tried from the one that saves most; the first whose weights the
  * back end accepts replaces the steps it covers. A register that only carried a value between the
  * parts is no longer written, so a pattern applies only if nothing reads that register before it is
- * written again. Steps keep their order and their meaning; tensors are not touched.
+ * written again; one that no step touches any more has no columns. Steps keep their order and their
+ * meaning; tensors are not touched.
  */
 #include <string.h>
 
@@ -100,6 +101,16 @@ static uint32_t fuse_add(const struct pass *f, uint32_t i, struct plan_step *out
     return 2;
 }
 
+static void drop_unused(struct plan *p)
+{
+    uint32_t used = 0;
+
+    for (uint32_t i = 0; i < p->n_steps; i++)
+        used |= plan_reads(&p->steps[i]) | plan_writes(&p->steps[i]);
+    for (int r = 0; r < REG_COUNT; r++)
+        if (!(used >> r & 1)) p->width[r] = 0;
+}
+
 enum err plan_fuse(struct plan *p, struct arena *a, plan_has_fn *has, struct err_info *e)
 {
     static uint32_t (*const patterns[])(const struct pass *, uint32_t,
@@ -121,5 +132,6 @@ enum err plan_fuse(struct plan *p, struct arena *a, plan_has_fn *has, struct err
     }
     p->steps = out;
     p->n_steps = n;
+    drop_unused(p);
     return ERR_OK;
 }
