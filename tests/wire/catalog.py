@@ -175,6 +175,8 @@ def faults():
     ok(r.seconds >= 3 and r.err.count("quota") == 3, f"is waited for before the next page ({r.seconds:.1f} s)", r)
     case("a quota with room", quota='"api";r=450;t=299')
     case("slow pages", api_rate=3 << 20)
+    r = case("a hub that does not know what is asked for (400)", api_status=[(400, None)])
+    ok(any("full=true" in p for p in asked()), "is asked for all it has", asked()[:2])
     case("small pages, as a hub may choose", page=100)
     case("a hub that fails for ever", code=69, part="503", api_status=[(503, None)] * 99, args=("--retries", "1"))
     case("one that is half JSON for ever", code=65, part="list of models", api_garbage=99, args=("--retries", "1"))
