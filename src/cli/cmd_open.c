@@ -198,7 +198,7 @@ static void say_lines(const struct table_look *l, const char *label, enum table_
                       const struct verdict_lines *lines, struct arena *a, buf *out)
 {
     for (uint32_t i = 0; i < lines->n; i++)
-        table_fact(l, i ? "" : label, tone, table_clean(a, lines->line[i]), out);
+        table_fact(l, label, tone, table_clean(a, lines->line[i]), out);
 }
 
 static void say_verdict(struct opening *x, const struct table_look *l, buf *out)
@@ -241,10 +241,6 @@ static void say(struct opening *x)
     table_fact(&l, "worker", TABLE_PLAIN, x->on->worker, &out);
     say_memory(x, &l, &out);
     say_verdict(x, &l, &out);
-    if (x->check.repo.gated)
-        table_fact(&l, "gated", TABLE_WARN,
-                   S("its owner gives it only to those who asked; HF_TOKEN must be one of theirs"),
-                   &out);
     fwrite(out.p, 1, out.n, stdout);
     fflush(stdout);
     buf_fini(&out);

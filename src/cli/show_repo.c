@@ -87,10 +87,6 @@ static void fact_use(const struct page *p)
              arena_printf(p->a, "%s%s%s", human_day((int64_t)updated, a),
                           created ? ", created " : "",
                           created ? human_day((int64_t)created, b) : ""));
-    if (answer_is(p->model, "gated"))
-        table_fact(&p->look, "gated", TABLE_WARN,
-                   S("its owner gives it to those who asked on the Hub; set HF_TOKEN to pull it"),
-                   p->out);
     if (answer_is(p->model, "disabled"))
         table_fact(&p->look, "disabled", TABLE_BAD, S("the Hub does not give it out"), p->out);
 }
@@ -333,8 +329,7 @@ static void lines(const struct page *p, const char *label, enum table_tone tone,
     size_t n = answer_items(verdict, key, &items);
 
     for (size_t i = 0; i < n; i++)
-        table_fact(&p->look, i ? "" : label, tone, table_clean(p->a, json_str(&items[i], S(""))),
-                   p->out);
+        table_fact(&p->look, label, tone, table_clean(p->a, json_str(&items[i], S(""))), p->out);
 }
 
 static void verdict_facts(const struct page *p)

@@ -331,6 +331,11 @@ enum download_outcome download_http_end(struct download_request *r, const struct
     }
     if (code == CURLE_OPERATION_TIMEDOUT)
         (void)ERR_FAIL(e, TIMEOUT, "%s: no byte came for %u s", what, (c->stall_ms + 999) / 1000);
+    else if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT)
+        (void)ERR_FAIL(e, UNAVAILABLE,
+                       "%s: %s, or where it sends us, cannot be reached (%s): is there a network? "
+                       "RBEE_HUB_URL names a mirror",
+                       what, c->endpoint, curl_easy_strerror(code));
     else
         (void)ERR_FAIL(e, UNAVAILABLE, "%s: %s", what, curl_easy_strerror(code));
     if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
