@@ -39,7 +39,8 @@ void hives_wake(struct hives *h); /* the hive is there again */
 void hives_tick(struct hives *h); /* about every second */
 
 /* ---- use ---- */
-/* measure: have the rates measured if they are not known, which takes seconds. NULL: no memory. */
+/* measure: have the rates measured if they are not known, which takes seconds; where it takes more
+ * than our patience, the answer is without them. NULL: no memory. */
 struct hives_ask *hives_ask(struct hives *h, bool measure, hives_then *then, void *owner);
 void hives_cancel(struct hives_ask *k); /* then is not called */
 /* The last view, NULL before the first; borrowed until the loop turns. */
