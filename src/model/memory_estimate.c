@@ -86,7 +86,7 @@ void memory_shape_estimate(struct memory_shape *s, const struct memory_facts *f)
                                .v_max = k.v_cols ? HEAD : 0,
                                .states = times(k.states, by),
                                .vectors = times(width, 2 * LAYERS),
-                               .row_cols = times(width, 12.5),
+                               .row_cols = times(width, 8.5),
                                .rope_cols = HEAD,
                                .result_cols = width + VOCABULARY,
                                .out_cols = VOCABULARY,
