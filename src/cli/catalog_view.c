@@ -357,6 +357,7 @@ void catalog_view_facets(const struct json *facets, const struct table_look *l, 
                          buf *out)
 {
     size_t n;
+    bool any = false;
     int widest = 0;
 
     facets = json_get(facets, "facets");
@@ -370,5 +371,7 @@ void catalog_view_facets(const struct json *facets, const struct table_look *l, 
         table_tone(l, TABLE_HEAD, table_clean(a, f->key), out);
         buf_printf(out, "%*s", widest + 2 - table_columns(f->key), "");
         put_values(f, l, widest + 2, a, out);
+        any = true;
     }
+    if (!any) buf_c(out, "No model matches.\n");
 }

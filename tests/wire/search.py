@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """rbee search and rbee show ORG/REPO: what the catalogue says, as tables that fit the terminal and as JSON; reasons for what is hidden."""
 import fcntl
+import http.server
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import select
 import struct
 import sys
 import termios
+import threading
 
 from _hub import Hub
 from _rbee import HOME, MODELS, RBEE, SLOW, all_gone, done, env, free_port, holds, make_model, ok, rbee, same, start, wait_for
@@ -223,9 +225,75 @@ def shows():
     ok(r.code == 0 and "files" in json.loads(r.out), "unless the Hub's is asked for", r)
 
 
+class FakeQueen(http.server.BaseHTTPRequestHandler):
+    """Answers whatever the test wants a queen to have said."""
+    answer = {}
+
+    def log_message(self, *a):
+        pass
+
+    def do_GET(self):
+        body = json.dumps({"status": "ok"} if self.path == "/health" else self.answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def swarm():
+    """Several machines, and answers of queens that are not ours."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FakeQueen)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = str(server.server_port)
+
+    def verdict(gib, rate=None, short=0, why="runs"):
+        return {"compatible": why in ("runs", "memory"), "fits": why == "runs", "confidence": "high", "evidence": "header", "why": why, "reasons": [],
+                "warnings": [], "recommendations": [], "memory": {"total": gib * GIB, "weights": gib * GIB, "estimated": False},
+                "short_by": short * GIB, "decode_tokens_per_s": rate}
+
+    def one(name, gib, *verdicts):
+        return {"name": name, "format": "gguf", "kind": "weights", "quantization": name[-6:], "bytes": gib * GIB, "whole": True, "files": [f"{name}.gguf"],
+                "verdicts": [{"machine": f"box{i}", "device": "cpu", "backend": "cpu", "verdict": v} for i, v in enumerate(verdicts)]}
+
+    def repo(n):
+        small = [verdict(5, 10.5 + i) for i in range(n)]
+        large = [verdict(40, 2.25) if i == 0 else verdict(40, None, 8, "memory") for i in range(n)]
+        return {"model": {"id": "acme/Two-GGUF", "architecture": "llama"}, "runs": True, "best": "two-Q8_0_L",
+                "sets": [one("two-Q8_0_L", 40, *large), one("two-Q4_K_M", 5, *small)], "files": {"shown": [], "more": []},
+                "rests_on": {}, "machines": [{"machine": f"box{i}", "measured": True} for i in range(n)]}
+
+    FakeQueen.answer = repo(3)
+    r = run("show", "acme/Two-GGUF", RBEE_PORT=port)
+    lines = [line.split() for line in r.out.splitlines()]
+    ok(r.code == 0 and ["WEIGHTS", "QUANT", "SIZE", "MEMORY", "box0", "box1", "box2"] in lines, "a column for each machine", r)
+    ok(any("10" in line and "12" in line for line in lines) and "too large: 8.0 GiB short" in r.out and "2.2 tok/s" in r.out, "with speed, or what is short", r)
+    ok(r.out.index("two-Q4_K_M.gguf") < r.out.index("two-Q8_0_L.gguf"), "the smallest set first")
+    FakeQueen.answer = repo(9)
+    for cols in (50, 80, 160):
+        code, text = terminal(cols, "show", "acme/Two-GGUF", RBEE_PORT=port, NO_COLOR="1")
+        ok(code == 0 and "9 of 9 machines" in text and "1 of 9 machines" in text and max(map(len, text.splitlines())) <= cols,
+           f"of many machines how many, in {cols} columns", text)
+    models = [{"id": f"acme/M{i}", "set": {"bytes": GIB}, "verdict": dict(verdict(2, 5.0), machine=f"box{i}")} for i in range(2)]
+    FakeQueen.answer = {"models": models, "total": 2, "query": "", "hidden": {}, "index": {"models": 2}}
+    r = run("search", RBEE_PORT=port)
+    ok(r.code == 0 and "MACHINE" in r.out and "box0" in r.out and "box1" in r.out, "the machine that each runs best on", r)
+    for strange in ({}, [], {"models": None}, {"models": [None, 1, "x", {"id": 5, "verdict": []}], "total": -1, "hidden": [], "query": 7},
+                    {"models": [{"id": "a/b", "parameters": 1e300, "context": -5, "updated": 10 ** 18, "capabilities": [1, None], "set": "x",
+                                 "verdict": {"why": "later", "memory": 3}}], "total": 10 ** 18, "index": {"models": "many"}},
+                    {"facets": {"a": 1, "b": {"values": [{}, 3, {"value": "x", "count": 2 ** 63}]}}},
+                    {"sets": [{"verdicts": [{}, 1], "files": [1, {}]}, 5], "machines": [1, 2], "files": {"shown": [{}], "more": 4}, "best": []}):
+        FakeQueen.answer = strange
+        for args in (["search"], ["search", "--facets"], ["show", "acme/Two-GGUF"]):
+            r = run(*args, RBEE_PORT=port)
+            ok(r.code == 0 and "\x1b" not in r.out, f"rbee {' '.join(args)} stands {json.dumps(strange)[:50]}", r)
+    server.shutdown()
+    server.server_close()
+
+
 if __name__ == "__main__":
     fill()
-    for part in (empty, wrong, filters, tables, facets, shows):
+    for part in (empty, wrong, filters, tables, facets, shows, swarm):
         if not sys.argv[1:] or part.__name__ in sys.argv[1:]:
             part()
     rbee("stop", "--queen", env_=settings())
