@@ -10,6 +10,8 @@
 #include "model/catalog_int.h"
 #include "model/family.h"
 
+#define LINE_BYTES 64 /* of the name of a line of architectures */
+
 /* Room for `need` items in an array that grows by half; false: no memory. */
 static bool grow(void **p, size_t *size, size_t need, size_t item)
 {
@@ -32,11 +34,20 @@ str catalog_dict_word(const struct catalog_dict *d, uint32_t code)
     return (str){d->text + d->at[code], d->at[code + 1] - d->at[code]};
 }
 
-/* The slot of a word, or the free one where it would go. */
+static char lower(char ch)
+{
+    return ch >= 'A' && ch <= 'Z' ? (char)(ch + ('a' - 'A')) : ch;
+}
+
+/* The slot of a word, or the free one where it would go. Words that differ in case are one, as they
+ * are for filters; FNV-1a over lower case. */
 static uint32_t *dict_slot(const struct catalog_dict *d, str word)
 {
-    uint32_t i = (uint32_t)str_hash(word) & (d->n_slots - 1);
-    while (d->slot[i] && !str_eq(catalog_dict_word(d, d->slot[i] - 1), word))
+    uint32_t hash = 2166136261u;
+    for (size_t k = 0; k < word.n; k++)
+        hash = (hash ^ (unsigned char)lower(word.p[k])) * 16777619u;
+    uint32_t i = (hash ^ hash >> 16) & (d->n_slots - 1);
+    while (d->slot[i] && !str_ieq(catalog_dict_word(d, d->slot[i] - 1), word))
         i = (i + 1) & (d->n_slots - 1);
     return &d->slot[i];
 }
@@ -142,8 +153,7 @@ static void id_drop(struct catalog *c, size_t i)
 
 char catalog_fold(char ch)
 {
-    if (ch == '_') return '-';
-    return ch >= 'A' && ch <= 'Z' ? (char)(ch + ('a' - 'A')) : ch;
+    return ch == '_' ? '-' : lower(ch);
 }
 
 uint64_t catalog_pairs(str folded)
@@ -156,20 +166,29 @@ uint64_t catalog_pairs(str folded)
     return bits;
 }
 
-/* The line of architectures that one belongs to: the letters before the first digit, without what
- * only says how its layers are made. */
-static str line_of(str arch)
+/* The line of architectures that one belongs to, in lower case: the letters before the first digit,
+ * without what only says how its layers are made, or that it is the name of a class. */
+static str line_of(str arch, char out[LINE_BYTES])
 {
-    static const char *const ends[] = {"moe",    "hybrid", "vl", "-embedding",
-                                       "-dense", "-v",     "-h", "-"};
+    static const char *const classes[] = {"For", "LMHead", "Model"};
+    static const char *const ends[] = {"moe", "hybrid", "vl", "-embedding", "-dense",
+                                       "-v",  "-h",     "-m", "-"};
     size_t n = 0;
     while (n < arch.n && (arch.p[n] < '0' || arch.p[n] > '9'))
         n++;
     str line = str_sub(arch, 0, n);
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+        size_t at = str_find(line, str_c(classes[i]), 1);
+        if (at != SIZE_MAX) line.n = at;
+    }
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (str_ends(line, str_c(ends[i])) && line.n >= strlen(ends[i]) + 3)
             line.n -= strlen(ends[i]);
-    return line.n ? line : arch;
+    if (line.n < 2) line = arch; /* "t5" */
+    if (line.n > LINE_BYTES) line.n = LINE_BYTES;
+    for (size_t i = 0; i < line.n; i++)
+        out[i] = line.p[i] == '_' ? '-' : lower(line.p[i]);
+    return (str){out, line.n};
 }
 
 /* ---- room ---- */
@@ -187,14 +206,20 @@ static size_t weight_sets(const struct hub_model *m)
     return n;
 }
 
+static bool full(const struct catalog *c, size_t sets, size_t languages, size_t text)
+{
+    return c->n_sets + sets > LIMIT_INDEX_SETS || c->n_languages + languages > LIMIT_INDEX_SETS ||
+           c->n_text + text > LIMIT_INDEX_TEXT;
+}
+
 static enum err room(struct catalog *c, size_t sets, size_t languages, size_t text,
                      struct err_info *e)
 {
     size_t rows = c->size, judges = c->size_sets, keys = judges;
-    if (c->n >= LIMIT_INDEX_ROWS || c->n_sets + sets > LIMIT_INDEX_SETS ||
-        c->n_languages + languages > LIMIT_INDEX_SETS || c->n_text + text > LIMIT_INDEX_TEXT)
-        return ERR_FAIL(e, LIMIT, "a catalogue holds at most %u models with %u sets and %zu bytes",
-                        LIMIT_INDEX_ROWS, LIMIT_INDEX_SETS, LIMIT_INDEX_TEXT);
+    if (full(c, sets, languages, text))
+        return ERR_FAIL(e, LIMIT,
+                        "a catalogue holds at most %u sets of files and %zu bytes of names",
+                        LIMIT_INDEX_SETS, LIMIT_INDEX_TEXT);
     /* Arrays of one length keep one size, which is set when the last of them has grown. */
     size_t hot = rows, cold = rows;
     bool ok = id_room(c) && grow((void **)&c->hot, &hot, c->n + 1, sizeof *c->hot) &&
@@ -298,8 +323,9 @@ struct codes {
 static bool codes_of(struct catalog *c, const struct hub_model *m, struct codes *k)
 {
     str arch = m->family ? str_c(m->family->name) : m->arch;
-    const str word[CATALOG_D_LANGUAGE] = {arch,      line_of(arch), m->base_model,
-                                          m->author, m->licence,    m->task};
+    char line[LINE_BYTES];
+    const str word[CATALOG_D_LANGUAGE] = {arch,      line_of(arch, line), m->base_model,
+                                          m->author, m->licence,          m->task};
     uint32_t code;
     for (int i = 0; i < CATALOG_D_LANGUAGE; i++)
         if (!dict_code(&c->dict[i], word[i], &k->word[i])) return false;
@@ -412,14 +438,16 @@ static void account(struct catalog *c, size_t r, bool live)
 enum err catalog_put(struct catalog *c, const struct hub_model *m, const struct memory_shape *shape,
                      struct err_info *e)
 {
-    size_t text = 2 * m->id.n + m->author.n + m->base_model.n + 2, r;
+    size_t text = 2 * m->id.n + m->author.n + m->base_model.n + 2, sets = weight_sets(m) + 1, r;
     struct codes k;
     enum err err;
     for (size_t i = 0; i < m->n_sets; i++)
         text += m->sets[i].name.n;
     if (!m->id.n) return ERR_FAIL(e, INVALID, "a model of a catalogue has no id");
-    if (gaps(c)) compact(c);
-    if ((err = room(c, weight_sets(m) + 1, m->n_languages, text, e))) return err;
+    if (gaps(c) || (full(c, sets, m->n_languages, text) && c->n_text > c->live_text)) compact(c);
+    if (catalog_row_of(c, m->id) == SIZE_MAX && c->n >= LIMIT_INDEX_ROWS)
+        return ERR_FAIL(e, LIMIT, "a catalogue holds at most %u models", LIMIT_INDEX_ROWS);
+    if ((err = room(c, sets, m->n_languages, text, e))) return err;
     if (!codes_of(c, m, &k)) return no_memory(c, e);
     size_t slot = id_slot(c, m->id);
     if (c->slot[slot]) {

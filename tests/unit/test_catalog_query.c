@@ -266,6 +266,46 @@ static void test_no_memory(void)
     ok(hits > 60, "in %zu places", hits);
 }
 
+static const struct catalog_facet *facet(const struct catalog_facets *f, enum catalog_field field)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (f->v[i].field == field) return &f->v[i];
+    return NULL;
+}
+
+/* Lines of architectures, of known ones and of classes; words that differ in case are one. */
+static void test_words(void)
+{
+    static const char *const lines[][2] = {{"qwen2moe", "qwen"},
+                                           {"Qwen2_5_VLForConditionalGeneration", "qwen"},
+                                           {"granitehybrid", "granite"},
+                                           {"olmoe", "olmoe"},
+                                           {"phimoe", "phi"},
+                                           {"t5", "t5"},
+                                           {"GPTBigCodeLMHeadModel", "gptbigcode"},
+                                           {"nomic-bert-moe", "nomic-bert"},
+                                           {"falcon-h1", "falcon"},
+                                           {"gpt-oss", "gpt-oss"},
+                                           {"jina-bert-v2", "jina-bert"},
+                                           {"4d", "4d"}};
+    struct catalog *c = catalog_new();
+    struct catalog_query q = {0};
+    struct catalog_facets f;
+    size_t bad = 0;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct hub_model m = {.id = str_c(lines[i][0]), .arch = str_c(lines[i][0])};
+        struct catalog_row row;
+        m.licence = i % 2 ? S("MIT") : S("mit");
+        bad += catalog_put(c, &m, NULL, &err) || catalog_get(c, NULL, m.id, &arena, &row, &err) ||
+               !str_eqc(row.family, lines[i][1]) || !str_eq(row.architecture, m.arch);
+    }
+    is_int(bad, 0, "lines of architectures");
+    const struct catalog_facet *l =
+        catalog_facets(c, &q, &arena, &f, &err) ? NULL : facet(&f, CATALOG_LICENCE);
+    ok(l && l->n == 1 && l->v[0].count == catalog_count(c), "a word is one in either case");
+    catalog_free(c);
+}
+
 /* Two devices of one machine are one machine with two back ends. */
 static void test_devices(void)
 {
@@ -275,7 +315,6 @@ static void test_devices(void)
     struct catalog_query q;
     struct catalog_page p;
     struct catalog_facets f;
-    const struct catalog_facet *m = NULL, *b = NULL;
     size_t bad = 0;
     memcpy(d, machines, sizeof d);
     d[2].device.name = S("TOWER");
@@ -285,10 +324,7 @@ static void test_devices(void)
            !catalog_query_parse(&q, &arena, S("machine=tower&limit=1000"), &err) &&
            !catalog_find(c, &q, &arena, &p, &err) && !catalog_facets(c, &q, &arena, &f, &err),
        "a machine with two devices");
-    for (size_t i = 0; i < f.n; i++) {
-        if (f.v[i].field == CATALOG_MACHINE) m = &f.v[i];
-        if (f.v[i].field == CATALOG_BACKEND) b = &f.v[i];
-    }
+    const struct catalog_facet *m = facet(&f, CATALOG_MACHINE), *b = facet(&f, CATALOG_BACKEND);
     ok(m && m->n == 2 && str_eqc(m->v[1].value, "Tower") && m->v[1].chosen &&
            m->v[1].count == p.total,
        "is counted as one");
@@ -309,6 +345,7 @@ int main(void)
         catalogue_model(&models[i], &arena, 11, i);
     test_queries();
     test_empty();
+    test_words();
     test_devices();
     test_cursor();
     test_changes();
