@@ -162,9 +162,13 @@ static enum err experts(struct maker *m, const char *name, uint64_t cols, uint64
     return ERR_OK;
 }
 
+/* Where there are experts, blocks add little to what a token is, so that tokens choose different
+ * ones, as those of trained models do. */
 static enum err norm(struct maker *m, const char *name, uint64_t n)
 {
-    return tensor(m, name, DTYPE_F32, n, 1, 1, 0.05f);
+    float mean = m->s->experts ? 0.02f : 1;
+
+    return tensor(m, name, DTYPE_F32, n, 1, mean, 0.05f * mean);
 }
 
 static enum err bias(struct maker *m, const char *name, uint64_t n)
