@@ -231,11 +231,12 @@ enum err download_http_begin(struct download_request *r, const struct download_c
     SET(WRITEFUNCTION, on_body);
     SET(WRITEDATA, r);
     SET(PRIVATE, r);
-    SET(BUFFERSIZE, 256L * 1024);
     if (r->ranged) SET(RANGE, range);
     if (!set_headers(r, c)) bad = CURLE_OUT_OF_MEMORY;
     SET(HTTPHEADER, r->headers);
 #undef SET
+    /* Only for speed: refused while the buffer of a transfer that failed early still exists. */
+    (void)curl_easy_setopt(r->easy, CURLOPT_BUFFERSIZE, 256L * 1024);
     return bad ? ERR_FAIL(e, INTERNAL, "libcurl: %s", curl_easy_strerror(bad)) : ERR_OK;
 }
 

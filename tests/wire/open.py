@@ -116,6 +116,13 @@ def shown():
     same(left(), [], "and nothing lies on the disk")
 
 
+def offline():
+    fresh()
+    for url in ("https://hub.invalid", "http://127.0.0.1:9"):
+        r = open_("rbee://install/model?id=acme/Tiny-GGUF", "--yes", RBEE_HUB_URL=url)
+        ok(r.code == 69 and url in r.err and "network" in r.err, f"{url} cannot be reached, and says so", r)
+
+
 def asks():
     fresh()
     link = "rbee://install/model?id=acme/Tiny-GGUF&worker=cpu"
@@ -179,7 +186,7 @@ def widths():
 
 if __name__ == "__main__":
     fill()
-    for part in (refused, shown, asks, unasked, widths):
+    for part in (refused, shown, offline, asks, unasked, widths):
         if not sys.argv[1:] or part.__name__ in sys.argv[1:]:
             part()
     ok(not processes(), "nothing is left running", processes())
