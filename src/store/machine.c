@@ -27,6 +27,11 @@
 
 /* ---- asking a worker ---- */
 
+static uint32_t threads_of(const struct machine_ask *ask)
+{
+    return ask->threads ? ask->threads : (uint32_t)os_cpu_count();
+}
+
 static enum err spawn(const struct machine_ask *ask, const char *flag, int out, pid_t *pid,
                       struct err_info *e)
 {
@@ -34,13 +39,10 @@ static enum err spawn(const struct machine_ask *ask, const char *flag, int out, 
     posix_spawnattr_t attr;
     sigset_t none;
     char threads[32];
-    char *args[4] = {(char *)(uintptr_t)ask->worker, (char *)(uintptr_t)flag, NULL, NULL};
+    char *args[4] = {(char *)(uintptr_t)ask->worker, (char *)(uintptr_t)flag, threads, NULL};
     int rc;
 
-    if (ask->threads) {
-        snprintf(threads, sizeof threads, "--threads=%u", ask->threads);
-        args[2] = threads;
-    }
+    snprintf(threads, sizeof threads, "--threads=%u", threads_of(ask));
     if ((rc = posix_spawn_file_actions_init(&acts))) return err_errno(e, rc, "start", ask->worker);
     if ((rc = posix_spawnattr_init(&attr))) {
         posix_spawn_file_actions_destroy(&acts);
@@ -118,9 +120,9 @@ static void key_of(const struct machine_ask *ask, char *out, size_t size)
     struct stat st = {0};
 
     (void)stat(ask->worker, &st);
-    snprintf(out, size, "%s|%lld|%lld.%09ld|%llu|%s|%d|%u|" RBEE_VERSION, ask->worker,
+    snprintf(out, size, "%s|%lld|%lld.%09ld|%llu|%s|%u|" RBEE_VERSION, ask->worker,
              (long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
-             (unsigned long long)st.st_ino, os_cpu_name(), os_cpu_count(), ask->threads);
+             (unsigned long long)st.st_ino, os_cpu_name(), threads_of(ask));
 }
 
 /* Its bytes as they stand in the text; objects only. */
@@ -284,7 +286,7 @@ static void write_device(struct jsonw *w, const struct kept *k, const struct jso
     jsonw_kstr(w, "worker", json_str(json_get(caps, "id"), S("")));
     jsonw_kint(w, "memory_total", (int64_t)os_mem_total());
     jsonw_kint(w, "memory_available", (int64_t)os_mem_available());
-    jsonw_kint(w, "threads", ask->threads ? (int64_t)ask->threads : os_cpu_count());
+    jsonw_kint(w, "threads", threads_of(ask));
     jsonw_key(w, "rates");
     jsonw_raw(w, k->rates.n ? k->rates : S("null"));
     jsonw_end(w, '}');
