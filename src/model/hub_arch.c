@@ -54,26 +54,48 @@ static str stem_of(str cls)
     return str_ends(cls, S("V1")) ? str_sub(cls, 0, cls.n - 2) : cls;
 }
 
-const struct family *hub_family(str word)
+/* The first letter, small. Words that differ in it differ, and most do. */
+static char initial(const char *p)
 {
-    const struct family *f = family_find(word), *all;
-    const char *classes, *gguf;
-    str stem = stem_of(word);
+    return *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+}
+
+static const struct family *family_of_row(str word, str stem, char first)
+{
     size_t n;
-    if (f || !word.n) return f;
-    if (str_ends(word, S("_text"))) return hub_family(str_sub(word, 0, word.n - 5));
-    all = family_all(&n);
+    const struct family *all = family_all(&n);
     for (size_t i = 0; i < n; i++)
-        if (same_word(word, str_c(all[i].name)) || same_word(stem, str_c(all[i].name)))
-            return &all[i];
-    for (size_t i = 0; (classes = hf_classes(i, &gguf)); i++) {
-        str rest = str_c(classes);
-        while (rest.n) {
-            str cls = str_cut(rest, ' ', &rest);
-            if (str_eq(cls, word) || same_word(stem_of(cls), word)) return family_find(str_c(gguf));
-        }
+        if (all[i].name[0] == first && str_eqc(word, all[i].name)) return &all[i];
+    for (size_t i = 0; i < n; i++) {
+        str name;
+        if (all[i].name[0] != first) continue;
+        name = str_c(all[i].name);
+        if (same_word(word, name) || same_word(stem, name)) return &all[i];
     }
     return NULL;
+}
+
+static const struct family *family_of_class(str word, char first)
+{
+    const char *classes, *gguf;
+    for (size_t i = 0; (classes = hf_classes(i, &gguf)); i++)
+        for (const char *p = classes, *end; p; p = end ? end + 1 : NULL) {
+            end = strchr(p, ' ');
+            if (initial(p) != first) continue;
+            str cls = {p, end ? (size_t)(end - p) : strlen(p)};
+            if (str_eq(cls, word) || same_word(stem_of(cls), word)) return family_find(str_c(gguf));
+        }
+    return NULL;
+}
+
+const struct family *hub_family(str word)
+{
+    const struct family *f;
+    if (!word.n) return NULL;
+    if (str_ends(word, S("_text"))) word.n -= 5;
+    char first = initial(word.p);
+    f = family_of_row(word, stem_of(word), first);
+    return f ? f : family_of_class(word, first);
 }
 
 void hub_take_arch(struct hub_model *m, str word)
@@ -189,7 +211,8 @@ void hub_arch_by_tags(struct hub_model *m, const struct json *tags, size_t n)
     }
     for (size_t i = 0; i < n && !m->arch.n; i++) {
         str t = tags->items[i].s;
-        if (t.n > 2 && hub_family(t)) hub_take_arch(m, t);
+        bool word = t.n > 2 && t.n < 40 && !memchr(t.p, ':', t.n); /* "dataset:x" is none */
+        if (word && hub_family(t)) hub_take_arch(m, t);
     }
 }
 
