@@ -123,7 +123,8 @@ struct catalog;
 /* A machine with a worker on it; a machine with several devices comes several times, under one
  * name. */
 struct catalog_device {
-    const struct caps *caps; /* borrowed: until the next catalog_judge() or catalog_free() */
+    /* Borrowed, as are the device's rates: until the next catalog_judge() or catalog_free(). */
+    const struct caps *caps;
     struct verdict_device device;
     str backend; /* "cpu" */
 };
