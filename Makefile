@@ -11,7 +11,7 @@ T       ?=
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL: # the order counts, and ninja runs things at once itself
-.PHONY: build-dir help setup setup-test build run test test-neon check fuzz bench clean
+.PHONY: build-dir help setup setup-test build run test test-neon check fuzz bench compat clean
 
 help:
 	@echo 'make          build everything into build/bin'
@@ -21,6 +21,7 @@ help:
 	@echo 'make check    formatting, floors, names, headers, sizes: the rules of CONTRIBUTING.md'
 	@echo 'make fuzz     every fuzzer for S seconds each (default $(S); T=gguf for one)'
 	@echo 'make bench    speed next to llama.cpp, overhead of queen and hive (slow; quiet machine)'
+	@echo 'make compat   the npm package @rbee/compat into $(DIR)/compat/package, ready for npm pack'
 	@echo 'make clean    remove build/'
 	@echo
 	@echo 'Variants: SAN=address|undefined|thread, CC=clang, DEBUG=1'
@@ -58,6 +59,11 @@ fuzz: setup-test
 
 bench: setup-test build
 	@bench/run $(if $(T),--only '$(T)')
+
+compat: setup-test build
+	@ninja -C $(DIR) compat-wasm compat-native
+	@tests/run --install
+	@packages/compat/build $(DIR)
 
 clean:
 	rm -rf build
