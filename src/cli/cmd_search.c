@@ -7,15 +7,21 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "base/os.h"
 #include "cli/catalog_view.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "model/catalog.h"
 
-#define ROWS_MAX (CATALOG_FIELDS + 8)
+#define ROWS_MAX   (CATALOG_FIELDS + 8)
+#define SOON_NS    ((uint64_t)4 * 1000000000u)
+#define MEASURE_NS ((uint64_t)12 * 1000000000u)
+#define SAY_NS     ((uint64_t)700 * 1000000u)
+#define POLL_NS    200000000
 
 struct search_opts {
     struct client client;
@@ -183,6 +189,50 @@ static enum err show(struct search *s, const struct json *v, struct err_info *e)
     return ERR_OK;
 }
 
+/* ---- machines that do not know yet how fast they are ---- */
+
+static bool is_unmeasured(const struct json *v)
+{
+    const struct json *machines = json_get(v, "machines");
+    size_t n = machines && machines->type == JSON_ARR ? machines->n : 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (!json_bool(json_get(&machines->items[i], "measured"), true)) return true;
+    return false;
+}
+
+/* A queen that was just started knows it in a moment, or, the first time on a machine, in some
+ * seconds; an order by speed is none without. */
+static uint64_t patience_ns(const struct search *s, const struct catalog_query *q)
+{
+    if (s->o.facets) return 0;
+    return catalog_query_sort(q) == CATALOG_BY_SPEED ? MEASURE_NS
+           : s->o.client.started_pid                 ? SOON_NS
+                                                     : 0;
+}
+
+static enum err wait_measured(struct search *s, uint64_t patience, const struct json **v,
+                              struct err_info *e)
+{
+    uint64_t begin = os_now_ns(), now = begin;
+    const struct json *now_said = *v;
+    bool said = false;
+    enum err code;
+
+    while (is_unmeasured(now_said) && now - begin < patience) {
+        if (!said && isatty(2) && now - begin > SAY_NS) {
+            fputs("Measuring how fast the machine is, once...", stderr);
+            said = true;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
+        if ((code = ask(s, "/v1/catalog/models", S("limit=1"), &now_said, e))) return code;
+        now = os_now_ns();
+    }
+    if (said) fputs("\r\033[K", stderr);
+    if (now == begin) return ERR_OK;
+    return ask(s, "/v1/catalog/models", buf_view(&s->query), v, e);
+}
+
 /* ---- a catalogue without models ---- */
 
 static bool is_empty(const struct json *v)
@@ -237,6 +287,7 @@ static enum err search(struct search *s, struct err_info *e)
         client_undo(&s->o.client);
         return code;
     }
+    if ((code = wait_measured(s, patience_ns(s, &q), &v, e))) return code;
     empty = fill(s, path, &v, e);
     if (empty && !s->o.json) return empty;
     code = show(s, v, empty ? NULL : e);
