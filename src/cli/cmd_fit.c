@@ -25,20 +25,15 @@
 
 struct fit_opts {
     struct opt_list models;
-    int64_t context, slots, memory;
+    struct machines_conf how;
+    int64_t memory;
     double bandwidth;
-    const char *kv_type;
     bool json, here;
     struct client queen;
 };
 
 static const struct opt fit_rows[] = {
-    {"context", 'c', OPT_INT, offsetof(struct fit_opts, context), "N", NULL, NULL, 1,
-     LIMIT_MODEL_CONTEXT, NULL, NULL, "positions of a sequence; default: as a worker takes"},
-    {"slots", 's', OPT_INT, offsetof(struct fit_opts, slots), "N", NULL, NULL, 1, LIMIT_SLOTS, NULL,
-     NULL, "sequences at once; default 16"},
-    {"kv-type", 0, OPT_ENUM, offsetof(struct fit_opts, kv_type), "TYPE", "f16", DTYPE_KV_NAMES, 0,
-     0, NULL, NULL, "type of the KV cache"},
+    MACHINES_OPTS(struct fit_opts, how),
     {"here", 0, OPT_BOOL, offsetof(struct fit_opts, here), NULL, NULL, NULL, 0, 0, NULL, NULL,
      "judge for this machine only, also when a queen knows others"},
     {"memory", 'm', OPT_SIZE, offsetof(struct fit_opts, memory), "BYTES", NULL, NULL, 1, 1e15, NULL,
@@ -63,13 +58,12 @@ static const struct opt_spec fit_spec = {
     .pos = fit_pos,
     .command = "rbee fit",
     .summary = "Says whether models run, on which machine, how fast, and why not.",
-    .details =
-        "\"high\" means that golden models of the family and of the type of the weights\n"
-        "passed with this version, \"medium\" that every kernel exists, \"low\" that only\n"
-        "names and sizes are known. Tokens a second are those of one sequence, half of its\n"
-        "context filled. Of a repository on the Hub the header of one file is read, nothing\n"
-        "is fetched. When a queen runs, all machines of her hives are judged. A model that\n"
-        "runs nowhere ends the command with the exit code that running it would.",
+    .details = "\"high\" means that golden models of the family and of the type of the weights "
+               "passed with this version, \"medium\" that every kernel exists, \"low\" that only "
+               "names and sizes are known. Tokens a second are those of one sequence, half of its "
+               "context filled. Of a repository on the Hub the header of one file is read, nothing "
+               "is fetched. When a queen runs, all machines of her hives are judged. A model that "
+               "runs nowhere ends the command with the exit code that running it would.",
     .examples = "rbee fit rbee-tiny\n"
                 "rbee fit Qwen3-8B-Q4_K_M.gguf --context 16384 --slots 4\n"
                 "rbee fit Qwen/Qwen3-8B-GGUF\n"
@@ -575,7 +569,8 @@ static void write_json(struct fit *f, buf *out)
 static enum err find_machines(struct fit *f, struct err_info *e)
 {
     bool assumed = f->o.memory || f->o.bandwidth > 0, known = true;
-    struct machines_ask ask = {.queen = f->o.here || assumed ? NULL : &f->o.queen};
+    struct machines_ask ask = {.queen = f->o.here || assumed ? NULL : &f->o.queen,
+                               .threads = (uint32_t)f->o.how.threads};
     enum err code = machines_get(&f->machines, &f->arena, &ask, e);
 
     for (size_t i = 0; !code && i < f->machines.n; i++)
@@ -608,9 +603,7 @@ static enum err judge_all(struct fit *f, struct err_info *e)
 
     if ((code = store_init(&f->st, e)) || (code = find_machines(f, e))) return code;
     assume(f);
-    f->ask = (struct verdict_ask){(uint32_t)f->o.context, (uint32_t)f->o.slots,
-                                  dtype_from_name(str_c(f->o.kv_type)),
-                                  dtype_from_name(str_c(f->o.kv_type))};
+    f->ask = machines_verdict_ask(&f->o.how);
     if (!f->o.models.n) return all_models(f, e);
     for (int i = 0; !code && i < f->o.models.n; i++)
         code = one_name(f, f->o.models.v[i], e);

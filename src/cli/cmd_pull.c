@@ -23,8 +23,8 @@
 struct pull_opts {
     const char *model;
     bool force, dry_run;
-    int64_t connections, retries, stall_ms, context, slots;
-    const char *kv_type;
+    struct machines_conf how;
+    int64_t connections, retries, stall_ms;
 };
 
 static const struct opt rows[] = {
@@ -32,12 +32,7 @@ static const struct opt rows[] = {
      "fetch also what cannot run here"},
     {"dry-run", 0, OPT_BOOL, offsetof(struct pull_opts, dry_run), NULL, NULL, NULL, 0, 0, NULL,
      NULL, "choose and judge, fetch no weights"},
-    {"context", 'c', OPT_INT, offsetof(struct pull_opts, context), "N", NULL, NULL, 1,
-     LIMIT_MODEL_CONTEXT, NULL, NULL, "positions of a sequence that it shall run with"},
-    {"slots", 's', OPT_INT, offsetof(struct pull_opts, slots), "N", NULL, NULL, 1, LIMIT_SLOTS,
-     NULL, NULL, "sequences at once that it shall run with"},
-    {"kv-type", 0, OPT_ENUM, offsetof(struct pull_opts, kv_type), "TYPE", "f16", DTYPE_KV_NAMES, 0,
-     0, NULL, NULL, "type of the KV cache that it shall run with"},
+    MACHINES_OPTS(struct pull_opts, how),
     {"connections", 0, OPT_INT, offsetof(struct pull_opts, connections), "N", "4", NULL, 1,
      LIMIT_PULL_STREAMS, "RBEE_PULL_CONNECTIONS", "pull_connections",
      "ranges of one file that come at once"},
@@ -186,16 +181,15 @@ static enum err prepare(struct pull *p, struct err_info *e)
     p->conf.net.stop = on_stop;
     p->conf.net.progress = on_progress;
     p->conf.net.owner = &p->show;
-    p->ask = (struct verdict_ask){(uint32_t)p->o.context, (uint32_t)p->o.slots,
-                                  dtype_from_name(str_c(p->o.kv_type)),
-                                  dtype_from_name(str_c(p->o.kv_type))};
+    p->ask = machines_verdict_ask(&p->o.how);
     return ERR_OK;
 }
 
 /* With --force also where there is no worker that could say what it runs. */
 static enum err find_worker(struct pull *p, struct err_info *e)
 {
-    enum err code = machines_get(&p->here, &p->a, &(struct machines_ask){0}, e);
+    enum err code = machines_get(&p->here, &p->a,
+                                 &(struct machines_ask){.threads = (uint32_t)p->o.how.threads}, e);
 
     if (!code) p->on = &p->here.machine[0].devices[0];
     if (code && !p->o.force) {

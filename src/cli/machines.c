@@ -8,6 +8,13 @@
 
 #define TEXT_MAX MIB(4)
 
+struct verdict_ask machines_verdict_ask(const struct machines_conf *c)
+{
+    enum dtype kv = dtype_from_name(str_c(c->kv_type));
+
+    return (struct verdict_ask){(uint32_t)c->context, (uint32_t)c->slots, kv, kv};
+}
+
 /* ---- of the queen ---- */
 
 static enum err read_hives(struct machines *m, struct arena *a, const struct json *v,
@@ -53,6 +60,7 @@ static enum err look(struct arena *a, const struct machines_ask *ask, const stru
     struct store store;
     struct machine_ask how = {.worker = exe,
                               .state = store.state,
+                              .threads = ask->threads,
                               .measure = ask->measure ? MACHINE_NEEDED : MACHINE_KNOWN};
     buf text = {.cap = TEXT_MAX};
     enum err code;

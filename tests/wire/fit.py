@@ -65,7 +65,7 @@ ok(r.code == 69 and not v["compatible"] and v["confidence"] == "none" and "gemma
 same(run.code, r.code, "and to run it ends with the same code")
 r, v = verdict("tiny", "--kv-type", "q4_0")
 ok(v["compatible"] or "q4_0" in v["reasons"][0], "a cache of a type that its heads do not allow is refused by name", v)
-for args, part in ((["nosuch"], "nosuch"), (["tiny", "--context", "0"], "context"), (["tiny", "--kv-type", "q9"], "kv-type")):
+for args, part in ((["nosuch"], "nosuch"), (["tiny", "--context", "-1"], "context"), (["tiny", "--kv-type", "q9"], "kv-type")):
     r = rbee("fit", *args)
     ok(r.code in (64, 66) and part in r.err and not r.out, f"rbee fit {' '.join(args)}: {r.err.strip()[:80]}", r)
 r = rbee("fit", "tiny", *GB, env_=env(RBEE_WORKER=shutil.which("false") or "/bin/false"))
