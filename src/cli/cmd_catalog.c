@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/human.h"
 #include "store/hubapi.h"
 #include "store/hubsync.h"
 #include "store/snapshot.h"
@@ -70,20 +71,6 @@ static const struct opt_spec spec = {
 
 /* ---- words ---- */
 
-/* "20,000" */
-static const char *count(uint64_t n, char out[32])
-{
-    char plain[32];
-    int len = snprintf(plain, sizeof plain, "%llu", (unsigned long long)n), o = 0;
-
-    for (int i = 0; i < len; i++) {
-        if (i && (len - i) % 3 == 0) out[o++] = ',';
-        out[o++] = plain[i];
-    }
-    out[o] = 0;
-    return out;
-}
-
 static const char *ago(int64_t then, char out[48])
 {
     static const struct {
@@ -131,7 +118,7 @@ static void end_line(struct show *s)
 static void on_progress(const struct hubsync_progress *p, void *owner)
 {
     struct show *s = owner;
-    char seen[32], want[32], rate[32], bytes[24], line[160];
+    char seen[HUMAN_GROUPED], want[HUMAN_GROUPED], rate[HUMAN_GROUPED], bytes[24], line[160];
     int n;
 
     if (p->note) {
@@ -141,10 +128,11 @@ static void on_progress(const struct hubsync_progress *p, void *owner)
     }
     if (!s->terminal && p->seen >= s->told && p->seen < s->told + 5000) return;
     s->told = p->seen;
-    n = snprintf(line, sizeof line, "%s: %s", p->list, count(p->seen, seen));
-    if (p->want) n += snprintf(line + n, sizeof line - (size_t)n, " of %s", count(p->want, want));
+    n = snprintf(line, sizeof line, "%s: %s", p->list, human_grouped(p->seen, seen));
+    if (p->want)
+        n += snprintf(line + n, sizeof line - (size_t)n, " of %s", human_grouped(p->want, want));
     snprintf(line + n, sizeof line - (size_t)n, " models%s, %s a second, %s",
-             p->whole ? "" : " that changed", count((uint64_t)p->rate, rate),
+             p->whole ? "" : " that changed", human_grouped((uint64_t)p->rate, rate),
              cli_bytes(p->bytes, bytes));
     fprintf(stderr, s->terminal ? "\r\033[K%s" : "%s\n", line);
     fflush(stderr);
@@ -153,14 +141,15 @@ static void on_progress(const struct hubsync_progress *p, void *owner)
 
 static void say_done(const char *list, const struct hubsync_done *d)
 {
-    char seen[32], added[32], changed[32], removed[32], bad[32];
+    char seen[HUMAN_GROUPED], added[HUMAN_GROUPED], changed[HUMAN_GROUPED], removed[HUMAN_GROUPED],
+        bad[HUMAN_GROUPED];
 
-    printf("%s: %s seen, %s new, %s changed, %s gone%s\n", list, count(d->seen, seen),
-           count(d->added, added), count(d->changed, changed), count(d->removed, removed),
-           d->resumed ? " (from where it was left)" : "");
+    printf("%s: %s seen, %s new, %s changed, %s gone%s\n", list, human_grouped(d->seen, seen),
+           human_grouped(d->added, added), human_grouped(d->changed, changed),
+           human_grouped(d->removed, removed), d->resumed ? " (from where it was left)" : "");
     if (d->bad)
         printf("%s: %s could not be read and were left out; the first: %s\n", list,
-               count(d->bad, bad), d->why);
+               human_grouped(d->bad, bad), d->why);
     fflush(stdout);
 }
 
@@ -239,7 +228,7 @@ static enum err sync_lists(struct modeldb *db, const struct catalog_opts *o,
 static enum err run_sync(struct modeldb *db, const struct catalog_opts *o, struct arena *a,
                          struct err_info *e)
 {
-    char endpoint[1024], token[LIMIT_PULL_TOKEN], models[32], bytes[24];
+    char endpoint[1024], token[LIMIT_PULL_TOKEN], models[HUMAN_GROUPED], bytes[24];
     struct show show = {.interrupted = client_catch_interrupt(), .terminal = isatty(2)};
     struct download_conf http = {.endpoint = endpoint,
                                  .n_streams = 1,
@@ -268,7 +257,7 @@ static enum err run_sync(struct modeldb *db, const struct catalog_opts *o, struc
         jsonw_key(&w, "revision");
         jsonw_uint(&w, st.revision);
         if (!o->json)
-            printf("The catalogue has %s models (%s).\n", count(st.models, models),
+            printf("The catalogue has %s models (%s).\n", human_grouped(st.models, models),
                    cli_bytes(st.bytes, bytes));
     }
     jsonw_end(&w, '}');
@@ -327,15 +316,15 @@ static void print_status_json(const struct modeldb_status *st)
 
 static void print_scope(const struct modeldb_sync *s)
 {
-    char models[32], want[32], seen[32], when[48], whole[48];
+    char models[HUMAN_GROUPED], want[HUMAN_GROUPED], seen[HUMAN_GROUPED], when[48], whole[48];
 
-    printf("%-12.*s %s models", STR(s->scope), count(s->models, models));
+    printf("%-12.*s %s models", STR(s->scope), human_grouped(s->models, models));
     if (!s->started) {
         printf("%s\n", str_eqc(s->scope, MODELDB_ASKED) ? ", looked at one by one" : "");
         return;
     }
     if (s->want)
-        printf(", of the %s most downloaded", count(s->want, want));
+        printf(", of the %s most downloaded", human_grouped(s->want, want));
     else
         printf(", of all");
     if (s->updated) printf("; changes of %s", ago(s->updated, when));
@@ -343,13 +332,13 @@ static void print_scope(const struct modeldb_sync *s)
     putchar('\n');
     if (s->next.n)
         printf("%-12s not at its end: %s seen since %s; `rbee catalog sync` goes on\n", "",
-               count(s->seen, seen), ago(s->started, when));
+               human_grouped(s->seen, seen), ago(s->started, when));
 }
 
 static enum err run_status(struct modeldb *db, const struct catalog_opts *o, struct arena *a,
                            struct err_info *e)
 {
-    char models[32], detailed[32], shapes[32], bytes[24];
+    char models[HUMAN_GROUPED], detailed[HUMAN_GROUPED], shapes[HUMAN_GROUPED], bytes[24];
     struct modeldb_status st;
     enum err err = modeldb_status(db, a, &st, e);
 
@@ -360,7 +349,8 @@ static enum err run_status(struct modeldb *db, const struct catalog_opts *o, str
     }
     printf("%-12s %s, %s\n", "catalogue", st.path, cli_bytes(st.bytes, bytes));
     printf("%-12s %s, of which %s with the sizes of their files; %s headers read\n", "models",
-           count(st.models, models), count(st.detailed, detailed), count(st.shapes, shapes));
+           human_grouped(st.models, models), human_grouped(st.detailed, detailed),
+           human_grouped(st.shapes, shapes));
     for (size_t i = 0; i < st.n_scopes; i++)
         print_scope(&st.scopes[i]);
     if (!st.models) printf("It is empty: fill it with `rbee catalog sync`.\n");
@@ -381,7 +371,8 @@ static enum err run_import(struct modeldb *db, const struct catalog_opts *o, str
 {
     struct show show = {.interrupted = client_catch_interrupt()};
     struct snapshot_conf c = {.replace = o->replace, .stop = on_stop, .owner = &show};
-    char models[32], added[32], changed[32], removed[32], older[32], bad[32];
+    char models[HUMAN_GROUPED], added[HUMAN_GROUPED], changed[HUMAN_GROUPED],
+        removed[HUMAN_GROUPED], older[HUMAN_GROUPED], bad[HUMAN_GROUPED];
     struct snapshot_done d;
     enum err err;
 
@@ -395,19 +386,21 @@ static enum err run_import(struct modeldb *db, const struct catalog_opts *o, str
                (unsigned long long)d.older, (unsigned long long)d.bad);
         return ERR_OK;
     }
-    printf("%s models: %s new, %s changed, %s gone", count(d.models, models), count(d.added, added),
-           count(d.changed, changed), count(d.removed, removed));
-    if (d.older) printf(", %s older than here", count(d.older, older));
+    printf("%s models: %s new, %s changed, %s gone", human_grouped(d.models, models),
+           human_grouped(d.added, added), human_grouped(d.changed, changed),
+           human_grouped(d.removed, removed));
+    if (d.older) printf(", %s older than here", human_grouped(d.older, older));
     putchar('\n');
     if (d.bad)
-        printf("%s could not be read and were left out; the first: %s\n", count(d.bad, bad), d.why);
+        printf("%s could not be read and were left out; the first: %s\n", human_grouped(d.bad, bad),
+               d.why);
     return ERR_OK;
 }
 
 static enum err run_export(struct modeldb *db, const struct catalog_opts *o, struct arena *a,
                            struct err_info *e)
 {
-    char models[32];
+    char models[HUMAN_GROUPED];
     uint64_t n = 0;
     enum err err;
 
@@ -417,7 +410,7 @@ static enum err run_export(struct modeldb *db, const struct catalog_opts *o, str
     if (o->json)
         printf("{\"models\":%llu}\n", (unsigned long long)n);
     else
-        printf("%s models in %s\n", count(n, models), o->file);
+        printf("%s models in %s\n", human_grouped(n, models), o->file);
     return ERR_OK;
 }
 
