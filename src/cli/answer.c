@@ -47,8 +47,8 @@ void answer_verdict(struct table *t, const struct json *verdict, str arch, str f
 
     if (answer_runs(verdict))
         table_put(t, TABLE_GOOD, S("runs"));
-    else if (why == JUDGE_MEMORY)
-        table_printf(t, TABLE_WARN, "%s: %s short", brief,
+    else if (why == JUDGE_MEMORY && answer_count(verdict, "short_by"))
+        table_printf(t, TABLE_WARN, "%s short",
                      cli_bytes(answer_count(verdict, "short_by"), bytes));
     else if (name.n)
         table_printf(t, TABLE_BAD, "%s: %.*s", brief, STR(str_sub(name, 0, NAME_MAX_SHOWN)));

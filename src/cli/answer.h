@@ -18,7 +18,7 @@ size_t answer_items(const struct json *v, const char *key, const struct json **i
 /* ---- verdicts, of a list or of one model ---- */
 
 bool answer_runs(const struct json *verdict);
-/* The next cell: "runs", "too large: 4.2 GiB short", "format not read: awq". `what` is named behind
+/* The next cell: "runs", "4.2 GiB short", "format not read: awq". `what` is named behind
  * an architecture or a format that is not run, where it is known. */
 void answer_verdict(struct table *t, const struct json *verdict, str arch, str format);
 /* The next cell: bytes, with "~" before an estimate; empty for none. */

@@ -195,7 +195,7 @@ static size_t weight_columns(const struct page *p, struct table_col *cols)
                                              {"MEMORY", true, TABLE_NO_CUT, 0, 2}};
     static const struct table_col one[] = {{"TOK/S", true, TABLE_NO_CUT, 0, 1},
                                            {"SURE", false, TABLE_NO_CUT, 0, 5},
-                                           {"VERDICT", false, TABLE_CUT_END, 20, 0}};
+                                           {"VERDICT", false, TABLE_CUT_END, 14, 0}};
     size_t n = sizeof first / sizeof *first;
 
     memcpy(cols, first, sizeof first);

@@ -176,7 +176,7 @@ def tables():
     code, text = terminal(80, "search", LANG="C")
     ok(all(ord(c) < 128 for c in text), "ASCII where the locale is not UTF-8", text)
     r = run("search", "--all")
-    for part in ("too large: ", " short", "architecture not run: martian", "runs"):
+    for part in (" short", "architecture not run: martian", "runs"):
         holds(r.out, part, f"--all holds '{part}'")
     r = run("search", "no-such-model-anywhere")
     ok(r.code == 0 and "No model matches" in r.out, "nothing found is no error", r)
@@ -267,7 +267,7 @@ def swarm():
     r = run("show", "acme/Two-GGUF", RBEE_PORT=port)
     lines = [line.split() for line in r.out.splitlines()]
     ok(r.code == 0 and ["WEIGHTS", "QUANT", "SIZE", "MEMORY", "box0", "box1", "box2"] in lines, "a column for each machine", r)
-    ok(any("10" in line and "12" in line for line in lines) and "too large: 8.0 GiB short" in r.out and "2.2 tok/s" in r.out, "with speed, or what is short", r)
+    ok(any("10" in line and "12" in line for line in lines) and "8.0 GiB short" in r.out and "2.2 tok/s" in r.out, "with speed, or what is short", r)
     ok(r.out.index("two-Q4_K_M.gguf") < r.out.index("two-Q8_0_L.gguf"), "the smallest set first")
     FakeQueen.answer = repo(9)
     for cols in (50, 80, 160):
