@@ -98,7 +98,8 @@ static enum judge_why weights_run(const struct judge_model *m, const struct judg
 
 static bool cache_type(const struct caps *c, enum dtype t, uint32_t unit)
 {
-    return c->kv[t] && unit % dtype_info(t)->elems == 0;
+    uint32_t elems = dtype_info(t)->elems;
+    return c->kv[t] && (elems == 1 || unit % elems == 0); /* a division for each set would show */
 }
 
 static enum judge_why asked_runs(const struct judge_model *m, const struct caps *c,
