@@ -9,7 +9,7 @@ import time
 import urllib.parse
 
 from _hub import Hub
-from _rbee import DATA, HOME, ROOT, Queen, done, env, holds, in_threads, make_model, ok, rbee, same, skip, wait_for
+from _rbee import DATA, HOME, ROOT, SLOW, Queen, done, env, holds, in_threads, make_model, ok, rbee, same, skip, wait_for
 
 STATE = f"{HOME}/.local/share/rbee"
 DB = f"{STATE}/catalog.db"
@@ -100,6 +100,7 @@ def lazily(q):
     same(r["sets"][0]["verdicts"][0]["machine"], q.get("/v1/hives?measure=no").json["hives"][0]["name"], "by machine")
     n = len(hub.seen["hub"] + hub.seen["cdn"])
     same(model(q, "acme/tiny-gguf").status, 200, "ids are found whatever their case")
+    same(model(q, "acme%2FTiny-GGUF").status, 200, "or with an encoded slash")
     same(len(hub.seen["hub"] + hub.seen["cdn"]), n, "what is known is not asked for again")
     r = q.get("/v1/catalog/models").json
     same([m["id"] for m in r["models"]], ["acme/Tiny-GGUF"], "the list has it at once")
@@ -182,8 +183,8 @@ def bounded(q):
     took = time.monotonic() - t
     over.set()
     w.join()
-    ok(r.status == 404 and took < 4, f"a model that is being fetched: an answer in {took:.1f} s", r)
-    ok(worst[0] < 1, f"other questions took {worst[0]:.3f} s at most")
+    ok(r.status == 404 and took < 3 + SLOW, f"a model that is being fetched: an answer in {took:.1f} s", r)
+    ok(worst[0] < SLOW, f"other questions took {worst[0]:.3f} s at most")
     hub.faults.clear()
     ok(wait_for(lambda: model(q, "acme/Slow-GGUF", "wait=0").status == 200, 20, 0.2), "it goes on, and is there later")
 
@@ -216,7 +217,7 @@ def no_hub(q):
     hub.faults.clear()
     t = time.monotonic()
     same(model(q, "acme/Later-GGUF").status, 503, "it is not asked again at once")
-    ok(time.monotonic() - t < 1, "so that is quick")
+    ok(time.monotonic() - t < SLOW, "so that is quick")
 
 
 def foreign(q):
@@ -279,7 +280,7 @@ def many(q):
     w.join()
     ok(r.code == 0, "rbee catalog sync beside the queen", r)
     ok(len(seen) > 1, f"pages show up as they come: {sorted(seen)}")
-    ok(worst[0] < 1, f"/health took {worst[0]:.3f} s at most")
+    ok(worst[0] < SLOW, f"/health took {worst[0]:.3f} s at most")
     first = q.get("/v1/catalog/models?limit=100").json
     ids, page = [m["id"] for m in first["models"]], first
     while page["next"] and len(ids) < 700:
@@ -294,7 +295,7 @@ def many(q):
         s = time.monotonic()
         same(q.get(f"/v1/catalog/models?{query}").status, 200, query)
         took.append(time.monotonic() - s)
-    ok(max(took) < 1, f"a question took {max(took) * 1000:.0f} ms at most")
+    ok(max(took) < SLOW, f"a question took {max(took) * 1000:.0f} ms at most")
 
 
 def token():
@@ -315,7 +316,7 @@ def stops(q):
         time.sleep(0.5)
         t = time.monotonic()
         code = other.stop()
-        ok(code == 0 and time.monotonic() - t < 5, f"stopped in {time.monotonic() - t:.1f} s", code)
+        ok(code == 0 and time.monotonic() - t < 5 * SLOW, f"stopped in {time.monotonic() - t:.1f} s", code)
         c.close()
     s.close()
 
