@@ -5,7 +5,6 @@
  * and `rbee pull` judge it, and what would come to the disk is shown. Only then, after a yes, `rbee
  * pull` is given the file that was shown. A link can name no other hub, no folder and no option.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -333,25 +332,17 @@ static enum err ask(const struct opening *x, struct err_info *e)
     return answered_yes() ? ERR_OK : ERR_FAIL(e, CANCELLED, "nothing was installed");
 }
 
-/* With --json, standard output is for the one object; what pull says goes to standard error. */
 static enum err pull(struct opening *x, struct err_info *e)
 {
-    char command[] = "pull", dashes[] = "--", *argv[] = {command, dashes, NULL, NULL};
-    int kept = -1;
+    char command[] = "pull", quiet[] = "--quiet", dashes[] = "--";
+    char *argv[] = {command, quiet, dashes, (char *)(uintptr_t)x->name.p, NULL};
     enum err code;
 
-    argv[2] = (char *)(uintptr_t)x->name.p;
     fflush(stdout);
-    if (x->o.json && ((kept = dup(1)) < 0 || dup2(2, 1) < 0))
-        return err_errno(e, errno, "move", "standard output");
-    code = cmd_pull.run(&cmd_pull, 3, argv, e);
-    fflush(stdout);
-    if (kept >= 0) {
-        dup2(kept, 1);
-        close(kept);
-    }
-    x->installed = code == ERR_OK;
-    return code;
+    if ((code = cmd_pull.run(&cmd_pull, 4, argv, e))) return code;
+    x->installed = true;
+    if (!x->o.json) printf("Installed and checked. Use it: rbee run %.*s\n", STR(x->name));
+    return ERR_OK;
 }
 
 static enum err install(struct opening *x, struct err_info *e)

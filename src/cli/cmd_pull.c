@@ -22,7 +22,7 @@
 
 struct pull_opts {
     const char *model;
-    bool force, dry_run;
+    bool force, dry_run, quiet;
     struct machines_conf how;
     int64_t connections, retries, stall_ms;
 };
@@ -32,6 +32,8 @@ static const struct opt rows[] = {
      "fetch also what cannot run here"},
     {"dry-run", 0, OPT_BOOL, offsetof(struct pull_opts, dry_run), NULL, NULL, NULL, 0, 0, NULL,
      NULL, "choose and judge, fetch no weights"},
+    {"quiet", 'q', OPT_BOOL, offsetof(struct pull_opts, quiet), NULL, NULL, NULL, 0, 0, NULL, NULL,
+     "print only progress, notes and errors"},
     MACHINES_OPTS(struct pull_opts, how),
     {"connections", 0, OPT_INT, offsetof(struct pull_opts, connections), "N", "4", NULL, 1,
      LIMIT_PULL_STREAMS, "RBEE_PULL_CONNECTIONS", "pull_connections",
@@ -226,7 +228,7 @@ static enum err choose(struct pull *p, struct err_info *e)
         code = precheck_choose(&p->check, p->name.want, p->on, &p->ask, &p->verdict, e);
     else
         code = precheck_pick(&p->check, p->name.want, NULL, e);
-    if (!code) say_choice(p);
+    if (!code && !p->o.quiet) say_choice(p);
     return code;
 }
 
@@ -262,12 +264,12 @@ static enum err judge(struct pull *p, struct err_info *e)
 
     if (!p->on) return ERR_OK;
     if (precheck_runs(v, &p->ask)) {
-        say_verdict(p);
+        if (!p->o.quiet) say_verdict(p);
     } else if (!p->o.force) {
         return err_fail(e, code, __FILE__, __LINE__,
                         "%.*s cannot run here: %.*s%s%.*s (--force fetches it anyway)",
                         STR(p->check.repo.id), STR(why), advice.n ? "; " : "", STR(advice));
-    } else {
+    } else if (!p->o.quiet) {
         printf("It cannot run here: %.*s\nFetching it anyway.\n", STR(why));
     }
     fflush(stdout);
@@ -344,7 +346,8 @@ static enum err pull(struct pull *p, struct err_info *e)
         code = fetch_one(p, i, e);
     end_bar(&p->show);
     if (code) return code;
-    printf("Here and checked. Use it: rbee run %.*s\n", STR(precheck_name(&p->check)));
+    if (!p->o.quiet)
+        printf("Here and checked. Use it: rbee run %.*s\n", STR(precheck_name(&p->check)));
     return ERR_OK;
 }
 

@@ -140,7 +140,7 @@ def asks():
     same(left(), [], "nothing lies on the disk")
     code, text, sent = terminal(link, b"y\n")
     ok(code == 0 and sent and left() == ["acme/Tiny-GGUF/tiny-Q4_K_M.gguf"], "y installs it", code, text)
-    holds(text, "rbee run acme/Tiny-GGUF:Q4_K_M", "and it says how to use it")
+    holds(text, "Use it: rbee run acme/Tiny-GGUF:Q4_K_M", "and it says how to use it")
     before = hub.sent[0]
     r = open_(link, "--yes")
     ok(r.code == 0 and "here already" in r.out and hub.sent[0] == before, "what is here is not fetched again", r)
