@@ -20,6 +20,7 @@
 
 struct open_opts {
     const char *link;
+    struct machines_conf how;
     bool yes, dry_run, json;
 };
 
@@ -30,6 +31,7 @@ static const struct opt rows[] = {
      NULL, "say what would be installed, ask and install nothing"},
     {"json", 0, OPT_BOOL, offsetof(struct open_opts, json), NULL, NULL, NULL, 0, 0, NULL, NULL,
      "print as JSON; asks nothing, and installs only with --yes"},
+    MACHINES_OPTS(struct open_opts, how),
     {0},
 };
 
@@ -92,7 +94,8 @@ static enum err find_worker(struct opening *x, struct err_info *e)
     const struct machine *m;
     char list[256] = "";
     size_t used = 0;
-    enum err code = machines_get(&x->here_is, &x->a, &(struct machines_ask){0}, e);
+    enum err code = machines_get(&x->here_is, &x->a,
+                                 &(struct machines_ask){.threads = (uint32_t)x->o.how.threads}, e);
 
     if (code) return code;
     m = &x->here_is.machine[0];
@@ -136,7 +139,7 @@ static enum err judge(struct opening *x, struct err_info *e)
     enum err code;
 
     x->hub.net.progress = on_note;
-    x->ask = (struct verdict_ask){.ktype = DTYPE_F16, .vtype = DTYPE_F16};
+    x->ask = machines_verdict_ask(&x->o.how);
     if ((code = precheck_open(&x->check, &x->a, &x->hub, &name, e)) ||
         (code = precheck_choose(&x->check, x->link.want, x->on, &x->ask, &x->verdict, e)))
         return code;
@@ -245,21 +248,6 @@ static void say(struct opening *x)
     buf_fini(&out);
 }
 
-static void files_json(const struct opening *x, struct jsonw *w)
-{
-    jsonw_key(w, "files");
-    jsonw_arr(w);
-    for (size_t i = 0; i < x->check.pick.n; i++) {
-        const struct pick_file *f = &x->check.repo.files[x->check.pick.files[i]];
-
-        jsonw_obj(w);
-        jsonw_kstr(w, "path", f->path);
-        jsonw_kint(w, "bytes", (int64_t)f->bytes);
-        jsonw_end(w, '}');
-    }
-    jsonw_end(w, ']');
-}
-
 static void say_json(const struct opening *x)
 {
     buf out = {.cap = LIMIT_HTTP_REPLY}, link = {.cap = 4 * LIMIT_LINK};
@@ -270,16 +258,10 @@ static void say_json(const struct opening *x)
     jsonw_obj(&w);
     jsonw_kstr(&w, "link", buf_view(&link));
     jsonw_kc(&w, "action", link_action_name(x->link.action));
-    jsonw_kstr(&w, "model", x->check.repo.id);
-    jsonw_kstr(&w, "commit", x->check.repo.commit);
-    jsonw_kstr(&w, "name", x->name);
-    jsonw_kbool(&w, "gated", x->check.repo.gated);
+    precheck_write(&x->check, &w);
     jsonw_kstr(&w, "worker", x->on->worker);
     jsonw_kstr(&w, "machine", x->on->device.name);
     jsonw_kint(&w, "available", (int64_t)x->on->device.memory);
-    jsonw_kint(&w, "bytes", (int64_t)x->check.pick.bytes);
-    jsonw_kc(&w, "chosen_because", x->check.pick.why);
-    files_json(x, &w);
     jsonw_kbool(&w, "runs", runs(x));
     jsonw_key(&w, "verdict");
     verdict_write(&x->verdict, &w);
@@ -332,14 +314,22 @@ static enum err ask(const struct opening *x, struct err_info *e)
     return answered_yes() ? ERR_OK : ERR_FAIL(e, CANCELLED, "nothing was installed");
 }
 
+/* As it was judged, and without saying again what was shown. */
 static enum err pull(struct opening *x, struct err_info *e)
 {
+    const struct machines_conf *how = &x->o.how;
     char command[] = "pull", quiet[] = "--quiet", dashes[] = "--";
-    char *argv[] = {command, quiet, dashes, (char *)(uintptr_t)x->name.p, NULL};
+    char context[48], slots[48], threads[48], kv[48];
+    char *argv[] = {command, quiet, context, slots, threads, kv, dashes, NULL, NULL};
     enum err code;
 
+    snprintf(context, sizeof context, "--context=%lld", (long long)how->context);
+    snprintf(slots, sizeof slots, "--slots=%lld", (long long)how->slots);
+    snprintf(threads, sizeof threads, "--threads=%lld", (long long)how->threads);
+    snprintf(kv, sizeof kv, "--kv-type=%s", how->kv_type);
+    argv[7] = (char *)(uintptr_t)x->name.p;
     fflush(stdout);
-    if ((code = cmd_pull.run(&cmd_pull, 4, argv, e))) return code;
+    if ((code = cmd_pull.run(&cmd_pull, 8, argv, e))) return code;
     x->installed = true;
     if (!x->o.json) printf("Installed and checked. Use it: rbee run %.*s\n", STR(x->name));
     return ERR_OK;

@@ -22,7 +22,7 @@
 
 struct pull_opts {
     const char *model;
-    bool force, dry_run, quiet;
+    bool force, dry_run, quiet, json;
     struct machines_conf how;
     int64_t connections, retries, stall_ms;
 };
@@ -34,6 +34,8 @@ static const struct opt rows[] = {
      NULL, "choose and judge, fetch no weights"},
     {"quiet", 'q', OPT_BOOL, offsetof(struct pull_opts, quiet), NULL, NULL, NULL, 0, 0, NULL, NULL,
      "print only progress, notes and errors"},
+    {"json", 0, OPT_BOOL, offsetof(struct pull_opts, json), NULL, NULL, NULL, 0, 0, NULL, NULL,
+     "print what was chosen, judged and fetched as JSON in the end"},
     MACHINES_OPTS(struct pull_opts, how),
     {"connections", 0, OPT_INT, offsetof(struct pull_opts, connections), "N", "4", NULL, 1,
      LIMIT_PULL_STREAMS, "RBEE_PULL_CONNECTIONS", "pull_connections",
@@ -334,21 +336,51 @@ static enum err fetch_one(struct pull *p, size_t i, struct err_info *e)
     return ERR_OK;
 }
 
-static enum err pull(struct pull *p, struct err_info *e)
+static enum err fetch_all(struct pull *p, struct err_info *e)
 {
-    enum err code;
+    enum err code = ERR_OK;
 
-    if ((code = prepare(p, e)) || (code = find_worker(p, e)) || (code = choose(p, e)) ||
-        (code = judge(p, e)) || (code = check_room(p, e)) || p->o.dry_run)
-        return code;
     p->show.all = p->check.pick.bytes;
     for (size_t i = 0; i < p->check.pick.n && !code; i++)
         code = fetch_one(p, i, e);
     end_bar(&p->show);
-    if (code) return code;
-    if (!p->o.quiet)
+    if (!code && !p->o.quiet)
         printf("Here and checked. Use it: rbee run %.*s\n", STR(precheck_name(&p->check)));
-    return ERR_OK;
+    return code;
+}
+
+static void say_json(const struct pull *p, bool fetched)
+{
+    buf out = {.cap = LIMIT_HTTP_REPLY};
+    struct jsonw w;
+
+    jsonw_init(&w, &out);
+    jsonw_obj(&w);
+    precheck_write(&p->check, &w);
+    jsonw_kc(&w, "store", p->store.own);
+    jsonw_key(&w, "verdict");
+    if (p->on)
+        verdict_write(&p->verdict, &w);
+    else
+        jsonw_null(&w);
+    jsonw_kbool(&w, "fetched", fetched);
+    jsonw_end(&w, '}');
+    buf_ch(&out, '\n');
+    fwrite(out.p, 1, out.n, stdout);
+    buf_fini(&out);
+}
+
+static enum err pull(struct pull *p, struct err_info *e)
+{
+    enum err code;
+
+    p->o.quiet |= p->o.json;
+    if ((code = prepare(p, e)) || (code = find_worker(p, e)) || (code = choose(p, e))) return code;
+    code = judge(p, e);
+    if (!code) code = check_room(p, e);
+    if (!code && !p->o.dry_run) code = fetch_all(p, e);
+    if (p->o.json) say_json(p, !code && !p->o.dry_run);
+    return code;
 }
 
 static enum err run(const struct cli_cmd *cmd, int argc, char **argv, struct err_info *e)

@@ -319,3 +319,24 @@ str precheck_name(const struct precheck *p)
     }
     return arena_printf(p->a, "%.*s:%.*s", STR(p->repo.id), STR(word));
 }
+
+void precheck_write(const struct precheck *p, struct jsonw *w)
+{
+    jsonw_kstr(w, "model", p->repo.id);
+    jsonw_kstr(w, "commit", p->repo.commit);
+    jsonw_kstr(w, "name", precheck_name(p));
+    jsonw_kbool(w, "gated", p->repo.gated);
+    jsonw_kint(w, "bytes", (int64_t)p->pick.bytes);
+    jsonw_kc(w, "chosen_because", p->pick.why);
+    jsonw_key(w, "files");
+    jsonw_arr(w);
+    for (size_t i = 0; i < p->pick.n; i++) {
+        const struct pick_file *f = &p->repo.files[p->pick.files[i]];
+
+        jsonw_obj(w);
+        jsonw_kstr(w, "path", f->path);
+        jsonw_kint(w, "bytes", (int64_t)f->bytes);
+        jsonw_end(w, '}');
+    }
+    jsonw_end(w, ']');
+}

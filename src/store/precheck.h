@@ -67,6 +67,9 @@ bool precheck_is_picked(const struct precheck *p, size_t set);
 void precheck_judge_set(struct precheck *p, size_t set, const struct precheck_for *f,
                         struct verdict *v);
 
+/* What was picked, as members of the object that is being written: model, commit, name, gated,
+ * bytes, chosen_because, files. */
+void precheck_write(const struct precheck *p, struct jsonw *w);
 /* What `rbee pull` and `rbee run` call the picked one: "ORG/REPO:Q4_K_M"; in the arena. */
 str precheck_name(const struct precheck *p);
 

@@ -110,6 +110,10 @@ def shown():
     v = json.loads(r.out)
     ok(v["action"] == "model" and v["files"] == [{"path": "sub/tiny-Q8_0.gguf", "bytes": v["bytes"]}] and v["runs"], "in JSON", v)
     ok(v["verdict"]["compatible"] and v["verdict"]["memory"]["total"] > v["bytes"] // 2 and not v["here"], "with the verdict", v)
+    r = open_("rbee://model?id=acme/Tiny-GGUF", "--json", "--context", "64", "--slots", "2")
+    same([json.loads(r.out)["verdict"][k] for k in ("context", "slots")], [64, 2], "judged as it shall run")
+    r = open_("rbee://model?id=acme/Tiny-GGUF", "--json", RBEE_CTX="128")
+    same(json.loads(r.out)["verdict"]["context"], 128, "or as the settings say that it will")
     r = open_("rbee://model?id=acme/Strange-GGUF", "--json")
     v = json.loads(r.out)
     ok(r.code == 69 and not v["runs"] and "mrtan" in v["verdict"]["reasons"][0], "that of one that does not run", v)
@@ -158,6 +162,20 @@ def unasked():
     ok(code == 0 and not sent, "--yes asks nobody", text)
 
 
+def pulled():
+    """rbee pull --json tells the same of what it does."""
+    fresh()
+    r = rbee("pull", "acme/Tiny-GGUF", "--json", "--dry-run", env_=settings())
+    v = json.loads(r.out)
+    ok(r.code == 0 and v["name"] == "acme/Tiny-GGUF:Q4_K_M" and not v["fetched"] and v["verdict"]["compatible"], "pull --json --dry-run", r)
+    r = rbee("pull", "acme/Tiny-GGUF", "--json", env_=settings())
+    ok(r.code == 0 and json.loads(r.out)["fetched"] and left() == ["acme/Tiny-GGUF/tiny-Q4_K_M.gguf"], "pull --json", r)
+    r = rbee("pull", "acme/Strange-GGUF", "--json", env_=settings())
+    ok(r.code == 69 and not json.loads(r.out)["fetched"] and "mrtan" in r.out and "mrtan" in r.err, "what is refused, with the verdict", r)
+    r = rbee("pull", "acme/Tiny-GGUF:Q8_0", "--quiet", env_=settings())
+    ok(r.code == 0 and not r.out, "pull --quiet", r)
+
+
 def widths():
     import fcntl
     import struct
@@ -186,7 +204,7 @@ def widths():
 
 if __name__ == "__main__":
     fill()
-    for part in (refused, shown, offline, asks, unasked, widths):
+    for part in (refused, shown, offline, asks, unasked, pulled, widths):
         if not sys.argv[1:] or part.__name__ in sys.argv[1:]:
             part()
     ok(not processes(), "nothing is left running", processes())
