@@ -81,23 +81,24 @@ static bool belongs(const struct hub_model *m, const struct hub_file *f, uint32_
     return str_find(f->path, S("/"), 0) == SIZE_MAX || str_eqc(f->path, "1_Pooling/config.json");
 }
 
-static enum err pick_set(struct one *x, struct arena *a, const struct hub_model *m, uint32_t set,
-                         struct hubapi_repo *repo, struct pick *p)
+static enum err pick_set(struct one *x, struct precheck *c, uint32_t set)
 {
-    struct pick_file *files = ARENA_NEW(a, struct pick_file, m->n_files + 1);
+    const struct hub_model *m = &c->hub;
+    struct pick_file *files = ARENA_NEW(c->a, struct pick_file, m->n_files + 1);
+    struct pick *p = &c->pick;
 
-    *repo = (struct hubapi_repo){.id = m->id, .commit = m->sha, .files = files};
-    *p = (struct pick){.files = ARENA_NEW(a, uint32_t, m->n_files + 1),
-                       .folder = m->sets[set].format == FILENAME_SAFETENSORS};
+    c->repo = (struct hubapi_repo){.id = m->id, .commit = m->sha, .files = files};
+    p->files = ARENA_NEW(c->a, uint32_t, m->n_files + 1);
+    p->folder = m->sets[set].format == FILENAME_SAFETENSORS;
     if (!files || !p->files) return ERR_FAIL(&x->e, NOMEM, "no memory for %zu files", m->n_files);
     for (uint32_t i = 0; i < m->n_files; i++) {
         const struct hub_file *f = &m->files[i];
+        uint32_t at = (uint32_t)c->repo.n_files;
 
         if (!belongs(m, f, set) || !f->bytes || !repo_path_ok(f->path)) continue;
-        if (p->folder ? str_eqc(f->path, "config.json") : i == m->sets[set].first)
-            p->main = (uint32_t)repo->n_files;
-        p->files[p->n++] = (uint32_t)repo->n_files;
-        files[repo->n_files++] =
+        if (p->folder ? str_eqc(f->path, "config.json") : i == m->sets[set].first) p->main = at;
+        p->files[p->n++] = at;
+        files[c->repo.n_files++] =
             (struct pick_file){.path = f->path, .bytes = f->bytes, .name = f->name};
         p->bytes += f->bytes;
     }
@@ -108,59 +109,61 @@ static enum err pick_set(struct one *x, struct arena *a, const struct hub_model 
 /* What the header says about memory, for all sets of the repository. */
 static enum err keep_shape(struct one *x, struct modeldb *db, const struct shelf_header *h)
 {
+    static const struct verdict_ask ask = {.ktype = DTYPE_F16, .vtype = DTYPE_F16};
     const struct machine *m = x->view && x->view->n ? x->view->machine : NULL;
-    const struct verdict_ask ask = {.ktype = DTYPE_F16, .vtype = DTYPE_F16};
+    struct precheck p = h->pre;
     struct verdict v;
     struct arena a;
     enum err err = ERR_OK;
 
-    if (!m || !m->n || !h->remote.headers) return ERR_OK;
+    if (!m || !m->n || !p.remote.opened) return ERR_OK;
+    const struct precheck_for f = {&m->devices[0].caps, &m->devices[0].device, &ask};
     arena_init(&a, LIMIT_GGUF_ARENA);
-    verdict_header(&v, &a, &h->remote.g, &m->devices[0].caps, &m->devices[0].device, &ask);
-    if (v.shape.source == MEMORY_HEADER)
-        err = modeldb_shape_put(db, h->id, h->set, &v.shape, &x->e);
+    p.a = &a;
+    precheck_judge(&p, &f, &v);
+    if (v.shape.source == MEMORY_HEADER || v.shape.source == MEMORY_CONFIG)
+        err = modeldb_shape_put(db, p.hub.id, h->set, &v.shape, &x->e);
     arena_fini(&a);
     return err;
 }
 
-static enum err read_header(struct one *x, struct modeldb *db, const struct hub_model *m,
-                            uint32_t set)
+static enum err read_header(struct one *x, struct modeldb *db, struct shelf_header *h)
+{
+    struct precheck *p = &h->pre;
+    const struct json *v;
+    struct modeldb_row row;
+    uint32_t set = 0;
+    enum err err;
+
+    if ((err = modeldb_get(db, str_c(x->id), p->a, &row, &x->e)) ||
+        (err = json_parse(p->a, row.entry, &v, &x->e)) ||
+        (err = hub_parse(&p->hub, p->a, v, &x->e)))
+        return err;
+    while (set < p->hub.n_sets && !str_eqc(p->hub.sets[set].name, x->set))
+        set++;
+    if (set == p->hub.n_sets)
+        return ERR_FAIL(&x->e, NOTFOUND, "the repository no longer has '%s'", x->set);
+    h->set = p->hub.sets[set].name;
+    if ((err = pick_set(x, p, set)) ||
+        (err = remote_open(&p->remote, p->a, &x->remote, &p->repo, &p->pick, &x->e)))
+        return err;
+    p->picked = true;
+    return keep_shape(x, db, h);
+}
+
+static enum err fetch_header(struct one *x, struct modeldb *db)
 {
     struct shelf_header *h = mem_alloc(sizeof *h);
-    struct hubapi_repo repo;
-    struct pick p;
     enum err err;
 
     if (!h) return ERR_FAIL(&x->e, NOMEM, "no memory for a header");
     arena_init(&h->arena, LIMIT_GGUF_ARENA + LIMIT_HF_ARENA);
-    h->id = arena_str(&h->arena, m->id);
-    h->commit = arena_str(&h->arena, m->sha);
-    h->set = arena_str(&h->arena, m->sets[set].name);
-    err = h->id.p && h->commit.p && h->set.p ? ERR_OK
-                                             : ERR_FAIL(&x->e, NOMEM, "no memory for a header");
-    if (!err) err = pick_set(x, &h->arena, m, set, &repo, &p);
-    if (!err) err = remote_open(&h->remote, &h->arena, &x->remote, &repo, &p, &x->e);
-    if (!err) err = keep_shape(x, db, h);
-    if (err)
+    h->pre.a = &h->arena;
+    if ((err = read_header(x, db, h)))
         shelf_header_free(h);
     else
         x->header = h;
     return err;
-}
-
-static enum err fetch_header(struct one *x, struct modeldb *db, struct arena *a)
-{
-    const struct json *v;
-    struct modeldb_row row;
-    struct hub_model m;
-    enum err err;
-
-    if ((err = modeldb_get(db, str_c(x->id), a, &row, &x->e)) ||
-        (err = json_parse(a, row.entry, &v, &x->e)) || (err = hub_parse(&m, a, v, &x->e)))
-        return err;
-    for (uint32_t i = 0; i < m.n_sets; i++)
-        if (str_eqc(m.sets[i].name, x->set)) return read_header(x, db, &m, i);
-    return ERR_FAIL(&x->e, NOTFOUND, "the repository no longer has '%s'", x->set);
 }
 
 static void work(uv_work_t *w)
@@ -172,7 +175,7 @@ static void work(uv_work_t *w)
     x->until_ns = os_now_ns() + (uint64_t)FETCH_MS * 1000000u;
     if ((x->code = modeldb_open(&db, x->of->conf.path, &x->e))) return;
     arena_init(&a, LIMIT_STORE_ARENA + LIMIT_PULL_REPLY);
-    x->code = x->what == SHELF_HEADER ? fetch_header(x, db, &a) : fetch_detail(x, db, &a);
+    x->code = x->what == SHELF_HEADER ? fetch_header(x, db) : fetch_detail(x, db, &a);
     arena_fini(&a);
     modeldb_close(db);
 }

@@ -56,7 +56,7 @@ struct hives_view *shelf_view(struct shelf *s)
 void shelf_header_free(struct shelf_header *h)
 {
     if (!h) return;
-    remote_close(&h->remote);
+    precheck_close(&h->pre);
     arena_fini(&h->arena);
     mem_free(h);
 }
@@ -69,7 +69,7 @@ void shelf_keep(struct shelf *s, struct shelf_header *h)
     for (size_t i = 0; i < SHELF_HEADERS; i++) {
         const struct shelf_header *x = s->header[i], *y = s->header[at];
 
-        if (x && str_eq(x->id, h->id) && str_eq(x->set, h->set)) {
+        if (x && str_eq(x->pre.hub.id, h->pre.hub.id) && str_eq(x->set, h->set)) {
             at = i;
             break;
         }
@@ -80,17 +80,19 @@ void shelf_keep(struct shelf *s, struct shelf_header *h)
     s->header[at] = h;
 }
 
-const struct shelf_header *shelf_header_of(struct shelf *s, const struct hub_model *m, str set)
+size_t shelf_headers_of(struct shelf *s, const struct hub_model *m,
+                        const struct shelf_header *out[SHELF_HEADERS])
 {
+    size_t n = 0;
+
     for (size_t i = 0; i < SHELF_HEADERS; i++) {
         struct shelf_header *h = s->header[i];
 
-        if (!h || !str_eq(h->id, m->id) || !str_eq(h->commit, m->sha) || !str_eq(h->set, set))
-            continue;
+        if (!h || !str_eq(h->pre.hub.id, m->id) || !str_eq(h->pre.hub.sha, m->sha)) continue;
         h->used = ++s->clock;
-        return h;
+        out[n++] = h;
     }
-    return NULL;
+    return n;
 }
 
 /* ---- rows ---- */

@@ -14,7 +14,7 @@
 
 #include "model/catalog.h"
 #include "queen/hives.h"
-#include "store/remote.h"
+#include "store/precheck.h"
 
 struct shelf;
 
@@ -26,8 +26,8 @@ struct shelf_conf {
 /* The header of a set that was read from the Hub; belongs to whoever has it. */
 struct shelf_header {
     struct arena arena;
-    struct remote remote;
-    str id, commit, set; /* in the arena */
+    struct precheck pre; /* picked: that set; all of it in the arena */
+    str set;             /* its name */
     uint64_t used;
 };
 

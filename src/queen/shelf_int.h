@@ -28,8 +28,9 @@ struct shelf {
     uint64_t clock;
 };
 
-/* NULL: not at hand. */
-const struct shelf_header *shelf_header_of(struct shelf *s, const struct hub_model *m, str set);
+/* Those of this commit of the repository; how many. */
+size_t shelf_headers_of(struct shelf *s, const struct hub_model *m,
+                        const struct shelf_header *out[SHELF_HEADERS]);
 void shelf_write_machines(const struct shelf *s, struct jsonw *w);
 
 #endif

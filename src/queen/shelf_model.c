@@ -1,9 +1,9 @@
 /* shelf_model: the answer on one model: what it is, each of its sets of weights on each machine,
  * and its files, those that people look for apart from the rest.
  *
- * A set whose own header was read is judged by that; others by what the Hub says, with the memory
- * of a header of the same repository where one was read (the database keeps those). What is hidden
- * in lists is hidden here: 404, with the reasons.
+ * Where the header of a set was read, all sets are judged as `rbee fit` judges them
+ * (store/precheck.h); else by what the Hub says, with the memory that an earlier header told of,
+ * which the database keeps. What is hidden in lists is hidden here: 404, with the reasons.
  */
 #include <string.h>
 
@@ -20,6 +20,8 @@ struct page {
     struct verdict *v; /* [set][device]; one row, by names, where there are no sets to judge */
     size_t best;       /* index into v */
     bool by_set, runs, compatible;
+    struct precheck pre[SHELF_HEADERS]; /* the headers that are at hand, for this request */
+    size_t n_pre;
 };
 
 /* ---- verdicts ---- */
@@ -37,32 +39,43 @@ static bool judged(const struct hub_set *set)
     return set->kind != FILENAME_PROJECTOR && set->kind != FILENAME_IMATRIX;
 }
 
-static void refused(struct verdict *v, const struct shelf_header *h, const struct verdict_ask *ask)
-{
-    *v = (struct verdict){.evidence = S("header"), .why = JUDGE_HEADER};
-    v->format = h->remote.folder ? FILENAME_SAFETENSORS : FILENAME_GGUF;
-    v->n_ctx = ask->n_ctx;
-    v->n_slots = ask->n_slots;
-    v->fit_kv = DTYPE_COUNT;
-    v->reasons.line[v->reasons.n++] = str_c(h->remote.why);
-}
-
+/* As `rbee fit` judges: by the set's own header, by that of a sibling, by what the Hub says. */
 static void judge_one(struct page *p, struct verdict *v, size_t set, size_t device)
 {
     const struct catalog_device *d = &p->s->devices[device];
-    const struct shelf_header *h = NULL;
+    const struct precheck_for f = {d->caps, &d->device, &p->conf};
+    size_t k = 0;
 
-    if (set < p->m.n_sets) {
-        h = shelf_header_of(p->s, &p->m, p->m.sets[set].name);
-        p->m.shape = shape_of(&p->row, p->m.sets[set].name);
+    if (set < p->m.n_sets && p->n_pre) {
+        while (k < p->n_pre && !precheck_is_picked(&p->pre[k], set))
+            k++;
+        precheck_judge_set(&p->pre[k < p->n_pre ? k : 0], set, &f, v);
+        return;
     }
-    if (h && h->remote.refused)
-        refused(v, h, &p->conf);
-    else if (h && h->remote.headers)
-        verdict_header(v, p->a, &h->remote.g, d->caps, &d->device, &p->conf);
-    else
-        verdict_hub(v, p->a, &p->m, set < p->m.n_sets ? set : SIZE_MAX, d->caps, &d->device,
-                    &p->conf);
+    p->m.shape = shape_of(&p->row, set < p->m.n_sets ? p->m.sets[set].name : S(""));
+    verdict_hub(v, p->a, &p->m, set, d->caps, &d->device, &p->conf);
+}
+
+/* Borrows the headers; what they are asked for goes into this request's arena. */
+static void take_headers(struct page *p)
+{
+    const struct shelf_header *h[SHELF_HEADERS];
+
+    p->n_pre = shelf_headers_of(p->s, &p->m, h);
+    for (size_t i = 0; i < p->n_pre; i++) {
+        p->pre[i] = h[i]->pre;
+        p->pre[i].a = p->a;
+        p->pre[i].hub = p->m;
+        p->pre[i].n_known = 0;
+    }
+}
+
+/* Is the set's own header at hand? */
+static bool has_header(const struct page *p, size_t set)
+{
+    for (size_t i = 0; i < p->n_pre; i++)
+        if (precheck_is_picked(&p->pre[i], set)) return true;
+    return false;
 }
 
 /* Runs before what is too large before what is not run; then the larger of what fits, else the
@@ -203,7 +216,7 @@ static void write_rests_on(const struct page *p, enum shelf_missing missing, str
     size_t headers = 0;
 
     for (size_t i = 0; i < p->m.n_sets; i++)
-        headers += shelf_header_of(p->s, &p->m, p->m.sets[i].name) != NULL;
+        headers += has_header(p, i);
     jsonw_key(w, "rests_on");
     jsonw_obj(w);
     jsonw_kc(w, "facts", p->row.detailed ? "detail" : "list");
@@ -341,8 +354,7 @@ static enum err what_is_missing(const struct page *p, struct shelf_answer *x)
     v = &p->v[set * p->s->n_devices];
     x->decides = p->s->n_devices && v->why == JUDGE_NO_ARCH;
     may_run = !p->s->n_devices || v->compatible || x->decides;
-    if (may_run && p->m.sets[set].n_files == p->m.sets[set].n_expected &&
-        !shelf_header_of(p->s, &p->m, p->m.sets[set].name)) {
+    if (may_run && p->m.sets[set].n_files == p->m.sets[set].n_expected && !has_header(p, set)) {
         x->missing = SHELF_HEADER;
         x->set = p->m.sets[set].name;
     }
@@ -368,6 +380,7 @@ enum err shelf_model(struct shelf *s, const struct shelf_ask *ask, struct arena 
         if (err == ERR_NOMODEL) x->missing = SHELF_ROW;
         return err;
     }
+    take_headers(&p);
     if ((err = judge_all(&p)) || (err = what_is_missing(&p, x))) return err;
     hidden = s->n_devices && !p.runs && !truth(ask->q, CATALOG_ALL, false) &&
              !(p.compatible && !truth(ask->q, CATALOG_FITS, true));

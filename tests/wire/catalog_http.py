@@ -113,6 +113,31 @@ def lazily(q):
     ok(big["context"] == 128 and big["slots"] == 2 and big["memory"]["kv"] < v["memory"]["kv"], "at a context of one's own", big)
 
 
+def siblings(q):
+    """The header of one quantisation tells of the others; the same words as `rbee fit` has."""
+    hub.repos["acme/Two-GGUF"] = {"two-Q8_0.gguf": tiny, "two-F16.gguf": read(make_model("tiny-f16", dtype="f16"))}
+    hub.more["acme/Two-GGUF"] = hub.more["acme/Tiny-GGUF"]
+
+    def verdicts(query=""):
+        r = whole(q, "acme/Two-GGUF", query).json
+        return r, {s["quantization"]: s["verdicts"][0]["verdict"] for s in r["sets"]}
+
+    r, v = verdicts()
+    same(r["rests_on"]["headers"], 1, "of two sets the header of the best was read")
+    ok(v["F16"]["confidence"] == "high" and v["Q8_0"]["confidence"] == "low", "which is sure of that one", v)
+    ok(v["Q8_0"]["memory"]["kv"] == v["F16"]["memory"]["kv"] and not v["Q8_0"]["memory"]["estimated"],
+       "and knows the cache of the other", v["Q8_0"])
+    same(q.get("/v1/catalog/models?q=two").json["models"][0]["verdict"]["memory"]["kv"], v["F16"]["memory"]["kv"],
+         "so does the list")
+    r, v = verdicts("set=Q8_0")
+    same((r["rests_on"]["headers"], v["Q8_0"]["confidence"]), (2, "high"), "the other one's on demand")
+    fit = rbee("fit", "acme/Two-GGUF:Q8_0", "--json", env_=ENV)
+    f = next(x["verdict"] for x in json.loads(fit.out) if x["verdict"]["quantization"] == "Q8_0")
+    same({k: f[k] for k in ("compatible", "fits", "confidence", "evidence", "why", "warnings", "memory", "context")},
+         {k: v["Q8_0"][k] for k in ("compatible", "fits", "confidence", "evidence", "why", "warnings", "memory", "context")},
+         "rbee fit says the same")
+
+
 def refusals(q):
     for name, why, part in (("acme/Old", "format", "PyTorch"), ("acme/Bare", "no_weights", "weights"),
                             ("acme/Giant-405B-GGUF", "memory", "short")):
@@ -325,6 +350,7 @@ forget()
 with Queen(env_=ENV) as queen:
     empty(queen)
     lazily(queen)
+    siblings(queen)
     refusals(queen)
     folder(queen)
     queries(queen)
