@@ -114,6 +114,14 @@ static str described(const struct json *v)
     if (!v || hub_parse(&m, &a, v, &e)) return S("");
     jsonw_init(&w, &out);
     hub_write(&m, &w);
+    buf_printf(&out, " %.*s %.*s %d%d%d%d%d%d%d %g %zu", STR(m.sha), STR(m.quant_method),
+               m.hf_loads, m.arch_of_file, m.arch_by_name, m.other_task, m.foreign_quant, m.scaled,
+               m.files_said, m.trending, m.n_files);
+    for (size_t i = 0; i < m.n_dtypes; i++)
+        buf_printf(&out, " %.*s=%llu", STR(m.dtypes[i].name),
+                   (unsigned long long)m.dtypes[i].params);
+    for (size_t i = 0; i < m.n_files; i++)
+        buf_printf(&out, " %.*s=%llu", STR(m.files[i].path), (unsigned long long)m.files[i].bytes);
     s = arena_str(&a, buf_view(&out));
     buf_fini(&out);
     return s;
