@@ -33,6 +33,16 @@ size_t answer_items(const struct json *v, const char *key, const struct json **i
     return some ? list->n : 0;
 }
 
+bool answer_unmeasured(const struct json *v)
+{
+    const struct json *machines;
+    size_t n = answer_items(v, "machines", &machines);
+
+    for (size_t i = 0; i < n; i++)
+        if (!json_bool(json_get(&machines[i], "measured"), true)) return true;
+    return false;
+}
+
 bool answer_runs(const struct json *verdict)
 {
     return answer_is(verdict, "compatible") && answer_is(verdict, "fits");

@@ -15,6 +15,9 @@ bool answer_is(const struct json *v, const char *key);
 /* How many; *items is NULL when there are none. */
 size_t answer_items(const struct json *v, const char *key, const struct json **items);
 
+/* A machine of the answer that has not been measured yet. */
+bool answer_unmeasured(const struct json *v);
+
 /* ---- verdicts, of a list or of one model ---- */
 
 bool answer_runs(const struct json *verdict);

@@ -202,13 +202,11 @@ static void put_model(struct view *v, const struct json *m)
 
 static void look_through(struct view *v, const struct json *page)
 {
-    const struct json *models, *machines;
-    size_t n = answer_items(page, "models", &models),
-           n_machines = answer_items(page, "machines", &machines);
+    const struct json *models;
+    size_t n = answer_items(page, "models", &models);
     str first = {0};
 
-    for (size_t i = 0; n && i < n_machines; i++)
-        v->slow |= !json_bool(json_get(&machines[i], "measured"), true);
+    v->slow = n && answer_unmeasured(page);
     v->all_run = true;
     for (size_t i = 0; i < n; i++) {
         const struct json *verdict = json_get(&models[i], "verdict");

@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/os.h"
+#include "cli/answer.h"
 #include "cli/catalog_view.h"
 #include "cli/cli.h"
 #include "cli/client.h"
@@ -191,16 +192,6 @@ static enum err show(struct search *s, const struct json *v, struct err_info *e)
 
 /* ---- machines that do not know yet how fast they are ---- */
 
-static bool is_unmeasured(const struct json *v)
-{
-    const struct json *machines = json_get(v, "machines");
-    size_t n = machines && machines->type == JSON_ARR ? machines->n : 0;
-
-    for (size_t i = 0; i < n; i++)
-        if (!json_bool(json_get(&machines->items[i], "measured"), true)) return true;
-    return false;
-}
-
 /* A queen that was just started knows it in a moment, or, the first time on a machine, in some
  * seconds; an order by speed is none without. */
 static uint64_t patience_ns(const struct search *s, const struct catalog_query *q)
@@ -219,7 +210,7 @@ static enum err wait_measured(struct search *s, uint64_t patience, const struct 
     bool said = false;
     enum err code;
 
-    while (is_unmeasured(now_said) && now - begin < patience) {
+    while (answer_unmeasured(now_said) && now - begin < patience) {
         if (!said && isatty(2) && now - begin > SAY_NS) {
             fputs("Measuring how fast the machine is, once...", stderr);
             said = true;

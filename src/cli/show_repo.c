@@ -247,6 +247,9 @@ static void weights(const struct page *p)
     }
     buf_ch(p->out, '\n');
     table_write(&t, &p->look, 0, p->out);
+    if (answer_unmeasured(p->v))
+        table_text(&p->look, 0, 0, S("Speeds are still being measured; ask again in a moment."),
+                   p->out);
 }
 
 /* ---- the other files ---- */
