@@ -198,6 +198,30 @@ static void refused(const struct precheck *p, const struct precheck_for *f, stru
     v->reasons.line[v->reasons.n++] = arena_str(p->a, str_c(p->remote.why));
 }
 
+static bool has_file(const struct precheck *p, const char *end)
+{
+    for (size_t i = 0; i < p->pick.n; i++)
+        if (str_ends(p->repo.files[p->pick.files[i]].path, str_c(end))) return true;
+    return false;
+}
+
+/* A folder's tokenizer lies beside its weights; these are what text/tok_dir reads. */
+static void need_tokenizer(const struct precheck *p, struct verdict *v)
+{
+    if (has_file(p, "tokenizer.json") || has_file(p, "tokenizer.model") ||
+        has_file(p, ".tiktoken") ||
+        ((has_file(p, "vocab.json") || has_file(p, "encoder.json")) && has_file(p, "merges.txt")))
+        return;
+    v->compatible = v->fits = false;
+    v->why = JUDGE_TOKENIZER;
+    v->confidence = VERDICT_NONE;
+    v->evidence = S("the list of files");
+    v->reasons = (struct verdict_lines){
+        .line = {S("the repository has no tokenizer that is read: tokenizer.json, tokenizer.model, "
+                   "*.tiktoken, or vocab.json with merges.txt")},
+        .n = 1};
+}
+
 void precheck_judge(const struct precheck *p, const struct precheck_for *f, struct verdict *v)
 {
     const struct remote *r = &p->remote;
@@ -208,6 +232,7 @@ void precheck_judge(const struct precheck *p, const struct precheck_for *f, stru
     else if (r->folder)
         verdict_config(v, p->a, &r->texts, weight_bytes(p), f->caps, f->device, f->ask);
     if (!r->opened && v->compatible) refused(p, f, v);
+    if (v->compatible && p->pick.folder) need_tokenizer(p, v);
     if (v->compatible) add_facts(p, f, v);
 }
 

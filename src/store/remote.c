@@ -270,6 +270,12 @@ static enum err read_texts(const struct reader *d, struct hf_file *files, size_t
     return ERR_OK;
 }
 
+/* The loader learns from the index which shards there are. */
+static bool lacks_index(const struct reader *d)
+{
+    return !file_of(d, "model.safetensors") && !file_of(d, "model.safetensors.index.json");
+}
+
 /* config.json first: what it refuses needs no header. */
 static enum err open_folder(const struct reader *d)
 {
@@ -288,6 +294,14 @@ static enum err open_folder(const struct reader *d)
     for (size_t i = 0; i < d->p->n; i++)
         shards += is_shard(&d->repo->files[d->p->files[i]]);
     r->opened = true;
+    if (lacks_index(d)) {
+        remote_close(r);
+        refuse(
+            r, ERR_UNSUPPORTED,
+            "the repository has parts of a model and no model.safetensors.index.json, which says "
+            "what is in them");
+        return ERR_OK;
+    }
     if (shards > LIMIT_REMOTE_SHARDS) return ERR_OK;
     remote_close(r);
     if ((code = read_shards(d, files, &n))) return code;

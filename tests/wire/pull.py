@@ -127,6 +127,10 @@ def refusals():
     ok(r.code != 0 and "--force" in r.err and "blk.2." in r.err, "and without a tensor that the model needs", r)
     r = pull("acme/Garbage-ST")
     ok(r.code == 65 and "model-00002-of-00002.safetensors" in r.err, "and with a header that is none, by its file", r)
+    r = pull("acme/Noindex-ST")
+    ok(r.code == 69 and "index" in r.err, "and in parts that no index lists", r)
+    r = pull("acme/Wordless-ST")
+    ok(r.code == 69 and "tokenizer.json" in r.err, "and without a tokenizer", r)
     same(left(), [], "all before a byte lies in the store")
     r = pull("acme/Tiny-GGUF", "--context", "300000000000")
     ok(r.code == 64 and "context" in r.err, "a context that is none", r)
@@ -418,6 +422,8 @@ def fill():
         repos[f"acme/{name}-ST"] = llama_folder()
         if more:
             repos[f"acme/{name}-ST"]["config.json"] = llama_folder(**more)["config.json"]
+    for name, files in (("Noindex", ["model.safetensors.index.json"]), ("Wordless", ["tokenizer.json", "tokenizer.model"])):
+        repos[f"acme/{name}-ST"] = {n: b for n, b in llama_folder().items() if n not in files}
     int8, other = repos["acme/Int8-ST"], repos["acme/Garbage-ST"]
     int8["model-00001-of-00002.safetensors"] = int8["model-00001-of-00002.safetensors"].replace(b'"F16"', b'"I16"', 1)
     other["model-00002-of-00002.safetensors"] = b"no header at all" * 4000
