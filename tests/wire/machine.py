@@ -73,6 +73,14 @@ same(m["workers"], [json.loads(CAPS)], "the worker's capabilities are its own wo
 status, m = get()
 rates = m["devices"][0]["rates"]
 ok(status == 200 and rates["bandwidth"] > 1e8 and rates["threads"] == d["threads"], "and then what it was measured at", m["devices"])
+be = json.loads(CAPS)["backends"][0]
+ok(all(rates[k].get(t, 0) > 0 for k in ("decode", "prefill") for t in be["dtypes"]), "each type of weights", rates)
+ok(all(rates[k].get(t, 0) > 0 for k in ("cache", "attend") for t in be["kv_types"]), "each type of cache", rates)
+ok(0 < rates["quiet"] <= 1 and rates["step"] > 0, "what a step costs, and how quiet it was", rates)
+r = subprocess.run([WORKER, "--measure", "--threads=1"], capture_output=True, text=True)
+ok(r.returncode == 0 and json.loads(r.stdout)["threads"] == 1, "the worker says it itself", r)
+r = subprocess.run([WORKER, "--measure", "--threads=x"], capture_output=True, text=True)
+ok(r.returncode == 64 and "threads" in r.stderr and not r.stdout, "a wrong option is refused", r)
 stop(p)
 
 # ---- asked once, kept ----
