@@ -1,10 +1,10 @@
 /* catalog_pick: which of the sets of a row that pass the filters it shows, and on which machine.
  *
- * As verdict_hub() and verdict_best() have it: each machine takes the best set for itself (the
- * largest that fits), then the fastest machine wins. Whether a row is shown at all follows from
- * masks. The pick is made for rows of a page and for orders that need it; the judge is asked again
- * only where the filters leave a machine another set than the one that was best when all were
- * judged.
+ * As verdict_hub() and verdict_best() have it: each machine takes the best set for itself (of
+ * those that fit the nearest to the usual quantisation), then the fastest machine wins. Whether a
+ * row is shown at all follows from masks. The pick is made for rows of a page and for orders that
+ * need it; the judge is asked again only where the filters leave a machine another set than the one
+ * that was best when all were judged.
  */
 #include "model/catalog_int.h"
 
@@ -46,22 +46,28 @@ struct catalog_look catalog_look(const struct catalog_filter *f, size_t row)
     return k;
 }
 
-/* For each machine its best set, as judge_better() by columns; returns which machines have one. */
+/* judge_better() by columns, for two sets that are alike in whether they run and fit. */
+static bool better(const struct catalog_filter *f, const struct catalog_look *k, size_t a, size_t b)
+{
+    const uint64_t *weights = f->v->weights;
+    if (!k->fits) return k->runs && weights[a] < weights[b];
+    uint32_t da = filename_distance(f->c->judge[a].centibits);
+    uint32_t db = filename_distance(f->c->judge[b].centibits);
+    return da != db ? da < db : weights[a] > weights[b];
+}
+
+/* For each machine its best set; returns which machines have one. */
 static uint64_t sets_of(const struct catalog_filter *f, size_t row, const struct catalog_look *k,
                         size_t set[LIMIT_INDEX_DEVICES])
 {
     const struct catalog_hot *h = &f->c->hot[row];
-    const uint64_t *weights = f->v->weights;
     uint64_t have = 0, machines;
     for (size_t i = h->first_set; i < (size_t)h->first_set + h->n_sets; i++) {
         if (!passes(f, row, i, &machines)) continue;
         if (k->runs) machines &= k->fits ? f->v->fits[i] : f->v->runs[i];
         for (; machines; machines &= machines - 1) {
             unsigned m = (unsigned)__builtin_ctzll(machines);
-            bool first = !(have >> m & 1);
-            if (first || (k->fits && weights[i] > weights[set[m]]) ||
-                (k->runs && !k->fits && weights[i] < weights[set[m]]))
-                set[m] = i;
+            if (!(have >> m & 1) || better(f, k, i, set[m])) set[m] = i;
             have |= (uint64_t)1 << m;
         }
     }

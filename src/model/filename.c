@@ -42,7 +42,8 @@ static const char *const kinds[FILENAME_KINDS] = {
     [FILENAME_CARD] = "card",           [FILENAME_LICENCE] = "licence",
 };
 
-#define NO DTYPE_COUNT
+#define NO              DTYPE_COUNT
+#define USUAL_CENTIBITS 489 /* of FILENAME_USUAL */
 
 /* Quantisations as names spell them, with the type of most matrices. Bits a weight of the mixes are
  * those that llama.cpp's quantize program states for an 8B Llama, tables of scales included. */
@@ -63,7 +64,7 @@ static const struct quant {
     {"Q5_K", NULL, DTYPE_Q5_K, 570}, {"Q5_K_S", NULL, DTYPE_Q5_K, 557}, {"Q5_K_M", NULL, DTYPE_Q5_K, 570},
     {"Q5_K_L", NULL, DTYPE_Q5_K, 600}, {"Q5_K_XL", NULL, DTYPE_Q5_K, 575},
     {"Q5_0", NULL, DTYPE_Q5_0, 560}, {"Q5_1", NULL, DTYPE_Q5_1, 600},
-    {"Q4_K", NULL, DTYPE_Q4_K, 489}, {"Q4_K_S", NULL, DTYPE_Q4_K, 467}, {"Q4_K_M", NULL, DTYPE_Q4_K, 489},
+    {"Q4_K", NULL, DTYPE_Q4_K, 489}, {"Q4_K_S", NULL, DTYPE_Q4_K, 467}, {FILENAME_USUAL, NULL, DTYPE_Q4_K, USUAL_CENTIBITS},
     {"Q4_K_L", NULL, DTYPE_Q4_K, 520}, {"Q4_K_XL", NULL, DTYPE_Q4_K, 500},
     {"Q4_0", NULL, DTYPE_Q4_0, 466}, {"Q4_1", NULL, DTYPE_Q4_1, 512},
     {"Q4_0_4_4", NULL, NO, 466}, {"Q4_0_4_8", NULL, NO, 466}, {"Q4_0_8_8", NULL, NO, 466},
@@ -538,4 +539,10 @@ enum filename_format filename_format_from(str name)
     for (int i = 1; i < FILENAME_FORMATS; i++)
         if (str_ieq(name, str_c(formats[i]))) return (enum filename_format)i;
     return FILENAME_NONE;
+}
+
+uint32_t filename_distance(uint32_t centibits)
+{
+    if (!centibits) return UINT32_MAX;
+    return centibits > USUAL_CENTIBITS ? centibits - USUAL_CENTIBITS : USUAL_CENTIBITS - centibits;
 }

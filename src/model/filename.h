@@ -65,6 +65,11 @@ struct filename {
 void filename_parse(struct filename *f, str name);
 const char *filename_format_name(enum filename_format f); /* "gguf"; of NONE: "unknown" */
 const char *filename_kind_name(enum filename_kind k);
+/* The quantisation that is taken where nobody asks for one: the smallest whose answers are commonly
+ * hard to tell from those of the whole model. */
+#define FILENAME_USUAL "Q4_K_M"
+/* How far another one is from it. `centibits` as above; 0, not known, is the farthest. */
+uint32_t filename_distance(uint32_t centibits);
 /* FILENAME_NONE when there is no such format. */
 enum filename_format filename_format_from(str name);
 /* The rest of `name` as a quantisation, whole: "q4-k-m" gives "Q4_K_M"; NULL: none. */

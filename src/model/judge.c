@@ -185,6 +185,7 @@ void judge_fit(struct judge_out *o, const struct judge_model *m, const struct ju
         (o->why = asked_runs(m, c, ask)))
         return;
     o->compatible = o->fits = true;
+    o->distance = filename_distance(s ? s->centibits : 0);
     uint64_t bytes = weights_of(m, s, f);
     if (!bytes) return;
     weigh(o, m, bytes, b);
@@ -214,7 +215,9 @@ bool judge_better(const struct judge_out *a, const struct judge_out *b)
 {
     if (a->compatible != b->compatible) return a->compatible;
     if (a->fits != b->fits) return a->fits;
-    return a->fits ? a->memory.weights > b->memory.weights : a->memory.weights < b->memory.weights;
+    if (!a->fits) return a->memory.weights < b->memory.weights;
+    if (a->distance != b->distance) return a->distance < b->distance;
+    return a->memory.weights > b->memory.weights;
 }
 
 /* ---- words ---- */

@@ -58,6 +58,7 @@ struct judge_out {
     enum judge_why why; /* JUDGE_RUNS exactly if compatible and fits */
     bool compatible, fits;
     uint8_t format;       /* that was judged */
+    uint32_t distance;    /* of the quantisation: filename_distance() */
     bool memory_known;    /* false: neither sizes nor parameters are */
     bool cache_known;     /* false: memory.kv and memory.compute are not */
     bool cache_estimated; /* they follow from the number of parameters */
@@ -91,7 +92,8 @@ void judge_fit(struct judge_out *o, const struct judge_model *m, const struct ju
 void judge_speed(struct judge_out *o, const struct judge_model *m, const struct judge_set *s,
                  const struct verdict_device *d, const struct verdict_ask *ask);
 /* Of two verdicts on sets of one model the better one: what runs before what does not fit before
- * what is not compatible; of those that fit the larger weights, else the smaller. */
+ * what is not compatible; of those that fit the nearest to the usual
+ * quantisation and then the larger weights, else the smaller weights. */
 bool judge_better(const struct judge_out *a, const struct judge_out *b);
 
 const char *judge_why_name(enum judge_why why);  /* a word, of JSON and queries */

@@ -65,7 +65,7 @@ struct verdict {
     uint64_t short_by;           /* bytes; 0 when it fits */
     uint32_t fit_ctx, fit_slots; /* a smaller configuration that fits; 0: none, or not needed */
     enum dtype fit_kv;           /* a type of KV cache with which it fits; DTYPE_COUNT: none */
-    str fit_set; /* of a repository, the largest set that fits, if need be so; empty: none */
+    str fit_set; /* of a repository, the best set that fits, if need be so; empty: none */
     double decode, prefill; /* tokens a second; 0: not known */
 };
 
@@ -77,8 +77,8 @@ void verdict_header(struct verdict *v, struct arena *a, const struct gguf *g, co
 void verdict_config(struct verdict *v, struct arena *a, const struct hf_meta_files *f,
                     uint64_t bytes, const struct caps *c, const struct verdict_device *d,
                     const struct verdict_ask *ask);
-/* A set of a repository, by what the Hub says; SIZE_MAX: the largest set that the worker runs and
- * that fits, else the smallest one that it runs. */
+/* A set of a repository, by what the Hub says; SIZE_MAX: the best one, as judge_better()
+ * has it. */
 void verdict_hub(struct verdict *v, struct arena *a, const struct hub_model *m, size_t set,
                  const struct caps *c, const struct verdict_device *d,
                  const struct verdict_ask *ask);

@@ -222,15 +222,17 @@ static const struct hub_set *best_of(const struct repo *r, struct judge_out *o)
     return best;
 }
 
-/* The largest set that fits as it was asked for. */
+/* The best set that fits as it was asked for. */
 static bool smaller_set(const struct repo *r, struct verdict *v)
 {
     const struct hub_set *best = NULL;
-    struct judge_out one;
+    struct judge_out one, o;
     for (size_t i = 0; i < r->m->n_sets; i++) {
         const struct hub_set *s = &r->m->sets[i];
         judge_one(r, s, &one);
-        if (one.why == JUDGE_RUNS && s->loaded && (!best || s->loaded > best->loaded)) best = s;
+        if (one.why != JUDGE_RUNS || !s->loaded || (best && !judge_better(&one, &o))) continue;
+        best = s;
+        o = one;
     }
     if (!best) return false;
     v->fit_set = best->name;

@@ -12,9 +12,6 @@
 #include "base/buf.h"
 #include "model/repo.h"
 
-#define FIRST_CHOICE "Q4_K_M"
-#define FIRST_BITS   485 /* hundredths of a bit that a weight takes in it */
-
 /* ---- names ---- */
 
 static bool strip(str *s, str prefix)
@@ -122,13 +119,9 @@ static bool has_quant(const struct pick_file *f, str want)
            (!dynamic || f->name.dynamic);
 }
 
-static int distance(const struct pick_file *f)
+static uint32_t distance(const struct pick_file *f)
 {
-    int bits = (int)f->name.centibits;
-
-    if (f->name.quant && strcmp(f->name.quant, FIRST_CHOICE) == 0) return f->name.dynamic ? 1 : 0;
-    if (!bits) return 100000; /* the name does not say */
-    return 2 + (bits > FIRST_BITS ? bits - FIRST_BITS : FIRST_BITS - bits);
+    return filename_distance(f->name.centibits);
 }
 
 static const char *quant_of(const struct pick_file *f)
@@ -190,13 +183,13 @@ static void say_why(const struct pick_file *f, size_t n, const struct pick_file 
         snprintf(out->why, sizeof out->why, "the smallest of %zu there", sets);
     else if (any != best)
         snprintf(out->why, sizeof out->why,
-                 "of %zu there the nearest to " FIRST_CHOICE " that fits into this machine's "
+                 "of %zu there the nearest to " FILENAME_USUAL " that fits into this machine's "
                  "memory; %s would not",
                  sets, quant_of(any));
     else if (distance(best) == 0)
         snprintf(out->why, sizeof out->why, "the usual choice of %zu there", sets);
     else
-        snprintf(out->why, sizeof out->why, "of %zu there the nearest to " FIRST_CHOICE, sets);
+        snprintf(out->why, sizeof out->why, "of %zu there the nearest to " FILENAME_USUAL, sets);
 }
 
 static enum err take_gguf(const struct pick_file *f, size_t n, const struct pick_file *lead,

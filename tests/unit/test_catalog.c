@@ -259,11 +259,22 @@ static bool wins(const struct word *a, const struct word *b)
     return a->compatible ? a->short_by < b->short_by : a->why > b->why;
 }
 
-static bool larger(const struct word *a, const struct word *b)
+/* Bits a weight from those of Q4_K_M. */
+static double away(const struct hub_model *m, size_t s)
+{
+    uint32_t bits = s < m->n_sets ? m->sets[s].centibits : 0;
+    return bits ? fabs(bits / 100.0 - 4.89) : 1e9;
+}
+
+/* Set s instead of set t, which is the best so far. */
+static bool better(const struct hub_model *m, const struct word *a, size_t s, const struct word *b,
+                   size_t t)
 {
     if (a->compatible != b->compatible) return a->compatible;
     if (a->fits != b->fits) return a->fits;
-    return a->fits ? a->weights > b->weights : a->weights < b->weights;
+    if (!a->fits) return a->weights < b->weights;
+    double of = away(m, s), than = away(m, t);
+    return fabs(of - than) > 1e-6 ? of < than : a->weights > b->weights;
 }
 
 static bool names_machine(const struct query *q, int machine)
@@ -301,7 +312,7 @@ static struct seen look(const struct query *q, int row)
             if ((models_there && !is_model(m, s)) || (!models_there && s)) continue;
             if (!passes(q, row, s, k) || (some && !names_machine(q, k))) continue;
             x.match = true;
-            if (at != SIZE_MAX && !larger(&word[row][s][k], &mine)) continue;
+            if (at != SIZE_MAX && !better(m, &word[row][s][k], s, &mine, at)) continue;
             mine = word[row][s][k];
             at = s;
         }
