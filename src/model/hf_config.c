@@ -244,7 +244,7 @@ static enum err put_eps(struct hf *h)
 /* Families whose key function writes the heads itself. */
 static bool own_heads(const struct hf *h)
 {
-    static const char *const archs[] = {"deepseek2", "jamba", "granitehybrid", "lfm2"};
+    static const char *const archs[] = {"deepseek2", "minicpm3", "jamba", "granitehybrid", "lfm2"};
 
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
         if (!strcmp(h->gguf_arch, archs[i])) return true;

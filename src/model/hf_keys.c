@@ -180,7 +180,9 @@ enum err hf_keys_minicpm3(struct hf *h)
     enum err r = latent(h, &kv_rank, &nope, &v_dim);
 
     if (r) return r;
-    h->head_dim = nope + h->n_rot;
+    hf_put_u32(h, "attention.head_count_kv", h->n_head_kv);
+    hf_put_u32(h, "attention.key_length", (uint64_t)nope + h->n_rot);
+    hf_put_u32(h, "attention.value_length", v_dim ? v_dim : h->head_dim);
     return ERR_OK;
 }
 

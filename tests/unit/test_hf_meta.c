@@ -120,10 +120,53 @@ static void test_goldens(void)
     closedir(d);
 }
 
+/* Numbers of real models: how many parameters they have is known, so is what a position takes. */
+static void one_config(const struct json *x)
+{
+    const struct json *config = json_get(x, "config");
+    str name = json_str(json_get(x, "name"), S(""));
+    struct hf_meta_files f;
+    struct memory_shape shape;
+    struct gguf g;
+    struct meta m;
+    struct jsonw w;
+    buf text = {.cap = MIB(1)};
+    jsonw_init(&w, &text);
+    jsonw_value(&w, config);
+    f = (struct hf_meta_files){.config = buf_view(&text)};
+    if (hf_meta_open(&g, &f, &err)) {
+        ok(false, "%.*s: %s", STR(name), err.text);
+    } else {
+        bool good = shape_of(&shape, &m, &g);
+        double want = json_num(json_get(x, "millions"), 0), got = (double)m.n_params / 1e6;
+        good = good && str_eqc(json_str(json_get(x, "family"), S("")), m.family->name) &&
+               fabs(got / want - 1) < 0.005 && shape.k_cols == json_num(json_get(x, "keys"), -1) &&
+               shape.v_cols == json_num(json_get(x, "values"), -1);
+        if (!ok(good, "%.*s: its parameters and its cache", STR(name)))
+            printf("#   %s, %.1f million of %.0f, %u and %u columns\n", m.family->name, got, want,
+                   shape.k_cols, shape.v_cols);
+        hf_meta_close(&g);
+    }
+    buf_fini(&text);
+}
+
+static void test_configs(void)
+{
+    str text = read_text(RBEE_SOURCE_DIR "/tests/golden/verdicts", "configs.json");
+    const struct json *list;
+    if (json_parse(&arena, text, &list, &err)) {
+        ok(false, "configs.json: %s", err.text);
+        return;
+    }
+    for (size_t i = 0; i < list->n; i++)
+        one_config(&list->items[i]);
+}
+
 int main(void)
 {
     arena_init(&arena, GIB(1));
     test_goldens();
+    test_configs();
     arena_fini(&arena);
     return tap_end();
 }
