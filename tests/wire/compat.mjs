@@ -71,7 +71,12 @@ for (const module of ['compat', 'files']) {
 
 /** How many of the answers differ from those of native code. */
 function compare(answers, where) {
-    const wrong = requests.map((r, i) => ({ name: r.name, got: answers[i], native: native[i] })).filter((x) => x.got !== x.native);
+    const around = (text, at) => text?.slice(Math.max(0, at - 60), at + 40);
+    const wrong = requests.map((r, i) => ({ name: r.name, got: answers[i], native: native[i] })).filter((x) => x.got !== x.native)
+        .map(({ name, got = '', native: want }) => {
+            const at = [...got].findIndex((c, i) => c !== want[i]);
+            return { name, got: around(got, at), native: around(want, at) };
+        });
     ok(answers.length === requests.length && wrong.length === 0,
         `${where}: ${requests.length} answers, byte for byte those of native code`, `${wrong.length} differ`, ...wrong.slice(0, 3));
 }
@@ -132,6 +137,42 @@ async function starting() {
     }
 }
 
+/** A module that stops at every third call, in place of one with a defect. */
+function broken() {
+    const leb = (n) => (n < 128 ? [n] : [(n & 127) | 128, ...leb(n >> 7)]);
+    const text = (t) => [t.length, ...Buffer.from(t)];
+    const section = (id, items) => {
+        const body = [items.length, ...items.flat()];
+        return [id, ...leb(body.length), ...body];
+    };
+    const body = (...code) => [code.length + 2, 0, ...code, 0x0b];
+    const number = (n) => [0x41, ...leb(n)];
+    const reply = '{"catalog":1}';
+    const calls = ['compat_room', 'compat_answer', 'compat_reply', 'compat_reply_size'];
+    return new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+        ...section(1, [[0x60, 1, 0x7f, 1, 0x7f], [0x60, 0, 1, 0x7f]]), ...section(3, [[0], [0], [1], [1]]), ...section(5, [[0, 1]]),
+        ...section(6, [[0x7f, 1, 0x41, 0, 0x0b]]),
+        ...section(7, [[...text('memory'), 2, 0], ...calls.map((name, i) => [...text(name), 0, i])]),
+        ...section(10, [body(...number(32)),
+            // calls = calls + 1; if (calls == 3) unreachable; return 0
+            body(0x23, 0, 0x41, 1, 0x6a, 0x24, 0, 0x23, 0, 0x41, 3, 0x46, 0x04, 0x40, 0x00, 0x0b, ...number(0)),
+            body(...number(8)), body(...number(reply.length))]),
+        ...section(11, [[0, 0x41, 8, 0x0b, ...text(reply)]])]);
+}
+
+function defects() {
+    const out = run('a module with a defect', process.execPath, ['--input-type=module', '-e', `
+        import { answer, Catalog, initSync } from '${pathToFileURL(join(pack, 'dist/index.js')).href}';
+        initSync(new Uint8Array([${broken()}]));
+        const code = (fn) => { try { return String(fn()); } catch (e) { return e.code ?? String(e); } };
+        const said = [code(() => answer('{}').text)];
+        const catalog = new Catalog();
+        said.push(code(() => answer('{}').text), code(() => answer('{}').text), code(() => catalog.size), code(() => catalog.free()));
+        console.log(said.join(' '));`]);
+    same(out?.trim(), '{"catalog":1} internal_error {"catalog":1} internal_error undefined',
+        'is an error of one call; the next has a new instance, and what lived in the old one says so');
+}
+
 function functions() {
     const facts = { architecture: 'llama3', format: 'gguf', quantization: 'Q4_K_M', parameters: '8B', sizeBytes: 5e9, maxContextLength: 8192 };
     const verdict = compat.isModelCompatible(facts);
@@ -143,6 +184,8 @@ function functions() {
     ok(short.compatible && !short.fits && short.short_by > 4e9, 'a machine that is too small', short);
     same(compat.checkModelWorkerCompatibility(facts, compat.bundledCapabilities()[0], { machine: small, kv_type: 'q8_0', context: 4096 }),
         short, 'capabilities instead of a name, kv_type instead of kvType');
+    const two = [{ path: 'm-Q8_0.gguf', size: 8e9 }, 'm-Q4_0.gguf'];
+    same(compat.isModelCompatible({ id: 'a/b-8B', tags: ['llama'] }, { files: two }).format, 'gguf', 'a list of files beside the model');
     const list = [{ architecture: 'llama', format: 'safetensors' }, { id: 'none' }, 7, null, { id: 'a/b', tags: ['gguf', 'qwen3'] }];
     const kept = compat.filterCompatibleModels(list);
     ok(kept.length === 2 && kept[0] === list[0] && kept[1] === list[4], 'filterCompatibleModels() keeps the objects in their order');
@@ -388,6 +431,7 @@ function newProject() {
 }
 
 await starting();
+defects();
 functions();
 byFiles();
 catalogs();

@@ -310,8 +310,13 @@ interface Held {
   readonly number: number;
 }
 
+/** Gives the memory back; a defect in that ends the instance, and with it the memory. */
 function release({ of, number }: Held): void {
-  if (of.alive) call<boolean>({ call: "catalog_free", catalog: number }, of);
+  try {
+    if (of.alive) call<boolean>({ call: "catalog_free", catalog: number }, of);
+  } catch (error) {
+    if (of.alive) throw error;
+  }
 }
 
 let registry: FinalizationRegistry<Held> | undefined;

@@ -20,6 +20,8 @@ export interface Machine {
   readonly compute?: number | undefined;
   /** Threads of a worker. */
   readonly threads?: number | undefined;
+  /** What the worker's kernels were measured at there, as `rates` of a device in the daemon's `GET /v1/hives`. */
+  readonly rates?: object | undefined;
 }
 
 /** How it is to be run. Left out: as the worker would. */
@@ -33,6 +35,9 @@ export type RunOptions = EitherStyle<{
   /** One set of files of the repository, by its place; default: the best one. */
   readonly set?: number | undefined;
 }>;
+
+/** Files of a repository, in place of those that the model lists: paths, or with sizes. */
+export type FileList = readonly (string | { readonly path: string; readonly size?: number | undefined })[];
 
 /** A worker: the name of one that comes with the package, or what it printed for `--capabilities`. */
 export type WorkerChoice = string | WorkerCapabilities;
@@ -115,8 +120,12 @@ export function capabilitiesOf(choice: WorkerChoice | undefined): WorkerCapabili
  *
  * @throws {CompatError} `malformed_file` when it is no reply of the Hub, with the member that is wrong
  */
-export function isModelCompatible(model: Model, options: { readonly worker?: WorkerChoice | undefined } = {}): Verdict {
-  return call<Verdict>({ call: "is_model_compatible", model, worker: capabilitiesOf(options.worker) });
+export function isModelCompatible(
+  model: Model,
+  options: { readonly worker?: WorkerChoice | undefined; readonly files?: FileList | undefined } = {},
+): Verdict {
+  const { worker, files } = options;
+  return call<Verdict>({ call: "is_model_compatible", model, files, worker: capabilitiesOf(worker) });
 }
 
 /**
@@ -132,7 +141,7 @@ export function isModelCompatible(model: Model, options: { readonly worker?: Wor
 export function checkModelWorkerCompatibility(
   model: Model,
   worker: WorkerChoice,
-  options: RunOptions & { readonly machine?: Machine | undefined } = {},
+  options: RunOptions & { readonly machine?: Machine | undefined; readonly files?: FileList | undefined } = {},
 ): Verdict {
   const { machine, ...run } = options;
   return call<Verdict>({

@@ -67,16 +67,26 @@ enum err catalogs_new(const struct json *v, struct arena *a, struct jsonw *w, st
     return ERR_OK;
 }
 
+static void close_slot(struct slot *s)
+{
+    catalog_free(s->catalog);
+    arena_fini(&s->machines);
+    *s = (struct slot){0};
+}
+
+void catalogs_fini(void)
+{
+    for (size_t i = 0; i < CATALOGS_MAX; i++)
+        if (slots[i].number) close_slot(&slots[i]);
+    last = 0;
+}
+
 enum err catalogs_free(const struct json *v, struct arena *a, struct jsonw *w, struct err_info *e)
 {
     struct slot *s;
     enum err err = find_slot(&s, v, e);
     (void)a;
-    if (!err) {
-        catalog_free(s->catalog);
-        arena_fini(&s->machines);
-        *s = (struct slot){0};
-    }
+    if (!err) close_slot(s);
     jsonw_bool(w, !err);
     return ERR_OK;
 }

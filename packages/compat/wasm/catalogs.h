@@ -25,4 +25,7 @@ catalogs_fn catalogs_get;    /* {catalog, id, query} -> a row, whatever hides it
 catalogs_fn catalogs_facets; /* {catalog, query} -> facets */
 catalogs_fn catalogs_query;  /* {query} -> its canonical string */
 
+/* Frees all of them and begins with number 1 again. */
+void catalogs_fini(void);
+
 #endif

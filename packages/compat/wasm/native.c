@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "catalogs.h"
 #include "compat.h"
 #include "files.h"
 #include "tables.h"
@@ -50,6 +51,7 @@ int main(int argc, char **argv)
         fflush(stdout);
         buf_clear(&line);
     }
+    catalogs_fini();
     buf_fini(&line);
     buf_fini(&reply);
     return 0;
