@@ -21,8 +21,8 @@
 
 #define PATIENCE_MS  60000 /* for a worker's answer */
 #define LOOK_MS      100   /* between looks at whether it is still wanted */
-#define QUIET_ENOUGH 0.9   /* of its time that a measurement had its cores */
-#define RETRY_AFTER  600   /* seconds until a disturbed one is taken again */
+#define QUIET_ENOUGH 0.6   /* of its time that a measurement had its cores */
+#define RETRY_AFTER  3600  /* seconds until a disturbed one is taken again */
 #define DEVICES_MAX  64
 
 /* ---- asking a worker ---- */
@@ -228,11 +228,21 @@ static int lock_of(const char *file, const struct machine_ask *ask)
     return fd;
 }
 
-/* Without rates speeds are not known, and everything else is. */
+static double quiet_of(struct kept *k, str rates)
+{
+    const struct json *v;
+    struct err_info e;
+
+    return json_parse(&k->a, rates, &v, &e) ? 0 : json_num(json_get(v, "quiet"), 0);
+}
+
+/* Without rates speeds are not known, and everything else is. Of two that were disturbed the one
+ * that was less so stays. */
 static void measure(struct kept *k, const struct machine_ask *ask, const char *file,
                     const char *key)
 {
     struct err_info e;
+    str rates;
     int fd = lock_of(file, ask);
 
     if (fd >= 0) keep_read(k, file, key); /* another process may just have done it */
@@ -240,7 +250,10 @@ static void measure(struct kept *k, const struct machine_ask *ask, const char *f
         if (fd >= 0) close(fd);
         return;
     }
-    if (rates_wanted(k, ask) && ask_json(k, ask, "--measure", &k->rates, &e) == ERR_OK) {
+    if (rates_wanted(k, ask) && ask_json(k, ask, "--measure", &rates, &e) == ERR_OK) {
+        double quiet = quiet_of(k, rates);
+
+        if (ask->measure == MACHINE_AGAIN || !k->rates.n || quiet >= k->quiet) k->rates = rates;
         k->measured_at = os_unix_time();
         keep_write(k, file, key);
     }
