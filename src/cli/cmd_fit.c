@@ -195,23 +195,23 @@ static enum err add_line(struct fit *f, const struct subject *s, const struct ma
 /* A machine that has too little memory is told which one has enough. */
 static enum err judge_everywhere(struct fit *f, const struct subject *s, struct err_info *e)
 {
-    size_t n = f->machines.n_devices, at = 0, best;
+    size_t n = f->machines.n_devices, at = 0;
     struct verdict *v = ARENA_NEW(&f->scratch, struct verdict, n + 1);
-    const struct machine_device **on = ARENA_NEW(&f->scratch, const struct machine_device *, n + 1);
+    struct verdict_device *all = ARENA_NEW(&f->scratch, struct verdict_device, n + 1);
     enum err code = ERR_OK;
 
-    if (!v || !on) return ERR_FAIL(e, NOMEM, "no memory for the verdicts on %zu machines", n);
+    if (!v || !all) return ERR_FAIL(e, NOMEM, "no memory for the verdicts on %zu machines", n);
     for (size_t i = 0; i < f->machines.n; i++)
         for (size_t k = 0; k < f->machines.machine[i].n; k++, at++) {
-            on[at] = &f->machines.machine[i].devices[k];
-            judge_one(f, s, on[at], &v[at]);
+            all[at] = f->machines.machine[i].devices[k].device;
+            judge_one(f, s, &f->machines.machine[i].devices[k], &v[at]);
         }
-    best = verdict_best(v, n);
-    if (n > 1 && best < n) verdict_elsewhere(v, n, &f->scratch, &on[best]->device);
+    if (n > 1) verdict_elsewhere(v, n, &f->scratch, all);
     at = 0;
     for (size_t i = 0; i < f->machines.n; i++)
         for (size_t k = 0; k < f->machines.machine[i].n && !code; k++, at++)
-            code = add_line(f, s, &f->machines.machine[i], on[at], &v[at], e);
+            code = add_line(f, s, &f->machines.machine[i], &f->machines.machine[i].devices[k],
+                            &v[at], e);
     return code;
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """rbee fit of repositories: one line a file and machine from one header, the same words as pull and as the file itself."""
 import fcntl
+import http.server
 import json
 import os
 import pty
@@ -8,9 +9,10 @@ import select
 import struct
 import subprocess
 import termios
+import threading
 
 from _hub import TOKEN, Hub, llama_folder, llama_gguf, split
-from _rbee import HOME, MODELS, RBEE, SLOW, all_gone, done, env, free_port, holds, make_model, ok, rbee, same, start, wait_for
+from _rbee import HOME, MODELS, RBEE, SLOW, WORKER, all_gone, done, env, free_port, holds, make_model, ok, rbee, same, start, wait_for
 
 OWN = f"{HOME}/pulled"
 GB = ["--bandwidth", "20"]
@@ -191,6 +193,51 @@ t = screen(100, "acme/Pair-GGUF", *GB, "--memory", "8GiB", "--context", "16384",
 ok("pull acme/Pair-GGUF:Q3_K_M" in t, "unless a longer one is asked for", t)
 
 # ---- machines of a queen ----
+CAPS = json.loads(subprocess.run([WORKER, "--capabilities"], capture_output=True, check=True).stdout)
+
+
+def machine(name, gib, state="ready"):
+    return {"id": name, "state": state, "name": name, "os": "linux", "arch": "x86_64", "cpu": "x", "workers": [CAPS], "devices": [
+        {"id": "cpu", "backend": "cpu", "worker": CAPS["id"], "memory_total": gib << 30, "memory_available": gib << 30,
+         "threads": 8, "rates": {"threads": 8, "bandwidth": gib * 1e10, "step": 1e-6, "decode": {}, "prefill": {}, "quiet": 1}}]}
+
+
+class Queen(http.server.BaseHTTPRequestHandler):
+    hives = [machine("attic", 8), machine("cellar", 64), machine("gone", 512, "lost")]
+
+    def log_message(self, *a):
+        pass
+
+    def do_GET(self):
+        body = {"status": "ok"} if self.path == "/health" else {"hives": self.hives}
+        body = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+fake = http.server.ThreadingHTTPServer(("127.0.0.1", int(PORT)), Queen)
+threading.Thread(target=fake.serve_forever, daemon=True).start()
+r, rows = fit("acme/Mistral-7B-GGUF")
+same([(x["file"], x["machine"], x["verdict"]["fits"]) for x in rows],
+     [(f"m-{q}.gguf", m, fits) for q, a in (("Q4_0", True), ("Q8_0", False), ("F16", False)) for m, fits in (("attic", a), ("cellar", True))],
+     "one line for each file and each machine that is there")
+ok(r.code == 0 and any("cellar" in x for x in rows[2]["verdict"]["recommendations"]), "where memory is short, the machine that has it", rows[2])
+ok(rows[1]["verdict"]["decode_tokens_per_s"] > rows[0]["verdict"]["decode_tokens_per_s"], "each with its own speed", rows[:2])
+r, rows = fit(f"{MODELS}/tiny-q4_0.gguf")
+same([x["machine"] for x in rows], ["attic", "cellar"], "of a file here as well")
+t = screen(100, "acme/Mistral-7B-GGUF")
+ok("attic" in t and "cellar" in t and max(map(len, t.splitlines())) <= 100, "the table names them", t)
+r, rows = fit("acme/Huge-GGUF:Q4_0")
+ok(r.code == 71 and "cellar" in r.err, "what fits nowhere ends with the machine that came nearest", r)
+Queen.hives = [machine("gone", 512, "lost")]
+r, rows = fit("acme/Tiny-GGUF")
+same({x["machine"] for x in rows}, {"this machine"}, "without a machine that is there: this one")
+fake.shutdown()
+fake.server_close()
+
 queen = start([RBEE, "queen", "--port", PORT, "--log-level", "error"], env=settings(), stdout=subprocess.DEVNULL)
 ok(wait_for(lambda: rbee("ps", env_=settings()).code == 0, 20), "a queen")
 
