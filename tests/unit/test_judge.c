@@ -395,6 +395,13 @@ static void test_words(void)
                    (k == i) == !strcmp(judge_why_name((enum judge_why)i),
                                        judge_why_name((enum judge_why)k));
     ok(good, "each reason has a word of its own and a sentence");
+    good = judge_why_from(S("no such reason")) == JUDGE_WHYS;
+    for (int i = 0; i < JUDGE_WHYS; i++)
+        good = good &&
+               judge_why_from(str_c(judge_why_name((enum judge_why)i))) == (enum judge_why)i &&
+               judge_why_brief((enum judge_why)i)[0] &&
+               strlen(judge_why_brief((enum judge_why)i)) <= 48;
+    ok(good, "is found by it, and has a few words for a column");
 }
 
 static void test_shapes(void)
