@@ -58,6 +58,8 @@ struct sync {
     struct modeldb_sync state;
     int stage;
     bool short_fields; /* the hub refused expand[] */
+    bool other_hub;    /* than the one whose list is here */
+    uint64_t before;   /* models of the list when the run began */
     uint32_t pages;    /* of this stage */
     uint64_t began_ns;
 };
@@ -235,6 +237,14 @@ static enum err begin_walk(struct sync *s, bool whole, struct err_info *e)
     return go_to(s, !whole ? RECENT : s->c->want ? WHOLE : WHOLE_ALL, e);
 }
 
+/* A list that broke off or came empty must not empty the catalogue. */
+static bool too_short(const struct sync *s)
+{
+    bool enough = s->c->want && s->state.seen >= s->c->want;
+
+    return !enough && !s->other_hub && s->state.seen < s->before / 2;
+}
+
 static enum err end_walk(struct sync *s, struct err_info *e)
 {
     int64_t now = os_unix_time();
@@ -245,6 +255,15 @@ static enum err end_walk(struct sync *s, struct err_info *e)
     s->state.mark = s->state.mark_next;
     s->state.updated = now;
     if (!stages[s->stage].whole) return ERR_OK;
+    if (too_short(s)) {
+        char text[200];
+
+        snprintf(text, sizeof text,
+                 "the hub lists %llu models where there were %llu: none is taken out",
+                 (unsigned long long)s->state.seen, (unsigned long long)s->before);
+        report(s, text);
+        return ERR_OK;
+    }
     s->state.whole = now;
     err = modeldb_sync_sweep(s->db, s->state.scope, s->state.pass, &removed, e);
     if (!err) s->done->removed += removed;
@@ -347,6 +366,7 @@ static enum err choose(struct sync *s, struct err_info *e)
     enum err err;
 
     s->stage = stage >= 0 ? stage : WHOLE;
+    s->other_hub = x->endpoint.n && !str_eqc(x->endpoint, s->c->http->endpoint);
     if (same && stage >= 0 && x->next.n && now - x->started < RESUME_DAYS * DAY &&
         (stages[stage].whole || !s->c->whole)) {
         s->done->resumed = true;
@@ -355,6 +375,16 @@ static enum err choose(struct sync *s, struct err_info *e)
     }
     err = begin_walk(s, !same || s->c->whole || !x->whole || now - x->whole > WHOLE_DAYS * DAY, e);
     return err ? err : modeldb_sync_put(s->db, &s->state, e);
+}
+
+static enum err count_before(struct sync *s, struct err_info *e)
+{
+    struct modeldb_status st;
+    enum err err = modeldb_status(s->db, &s->a, &st, e);
+
+    for (size_t i = 0; !err && i < st.n_scopes; i++)
+        if (str_eqc(st.scopes[i].scope, s->c->list)) s->before = st.scopes[i].models;
+    return err;
 }
 
 enum err hubsync_run(struct modeldb *db, const struct hubsync_conf *c, struct hubsync_done *done,
@@ -370,6 +400,7 @@ enum err hubsync_run(struct modeldb *db, const struct hubsync_conf *c, struct hu
     s.http =
         (struct hubsync_http){.conf = c->http, .note = on_note, .owner = &s, .pace_ms = c->pace_ms};
     err = modeldb_sync_get(db, str_c(c->list), &s.a, &s.state, e);
+    if (!err) err = count_before(&s, e);
     if (!err) err = choose(&s, e);
     if (!err) err = walk(&s, e);
     hubsync_http_fini(&s.http);

@@ -196,6 +196,21 @@ def faults():
     ok(r.code == 0 and len(asked()) < 5, "a page that names itself as the next ends the list", r, len(asked()))
 
 
+def cut_lists():
+    """A hub that suddenly lists next to nothing must not empty the catalogue."""
+    fresh()
+    hub.entries[:] = MODELS
+    sync("--list", "gguf")
+    n = len(rows())
+    for name, entries in (("an empty list", []), ("a list of a few", MODELS[:300])):
+        hub.entries[:] = entries
+        r = sync("--list", "gguf", "--full")
+        ok(r.code == 0 and len(rows()) == n and "none is taken out" in r.err, f"{name} takes nothing out, and is told", r)
+    hub.entries[:] = MODELS[:2000]
+    r = sync("--list", "gguf", "--full")
+    ok(r.code == 0 and len(rows()) == len(lists("gguf")), "one that is shorter by a quarter is believed", r)
+
+
 def odd_entries():
     fresh()
     hub.entries[:] = MODELS[:50] + [dict(MODELS[0], id="odd/number", likes="many", tags=["gguf"]),
@@ -447,7 +462,7 @@ def fixture():
 
 
 if __name__ == "__main__":
-    for part in (first, later, limits, faults, odd_entries, tokens, interrupted, killed, together, strange_cursor, files, real,
+    for part in (first, later, limits, faults, cut_lists, odd_entries, tokens, interrupted, killed, together, strange_cursor, files, real,
                  disks, terminal, fixture):
         if not sys.argv[1:] or part.__name__ in sys.argv[1:]:
             part()
