@@ -312,16 +312,18 @@ static enum err all_sets(struct fit *f, struct precheck *p, bool only_picked, st
     return judge_everywhere(f, &s, e);
 }
 
-static void describe(struct fit *f, const struct precheck *p)
+/* The architecture as the header has it, where one was read. */
+static void describe(struct fit *f, const struct precheck *p, const struct line *l)
 {
     const struct hub_model *m = &p->hub;
+    str arch = l && l->v.compatible ? l->v.arch : m->arch;
     char params[HUMAN_TEXT] = "", ctx[HUMAN_TEXT] = "";
 
     if (m->params) human_params(m->params, params);
     if (m->context) human_positions(m->context, ctx);
     f->heading =
-        arena_printf(&f->arena, "%.*s%s%.*s%s%s%s%s%s%.*s%s", STR(m->id), m->arch.n ? ", " : "",
-                     STR(m->arch), *params ? ", " : "", params, *ctx ? ", context " : "", ctx,
+        arena_printf(&f->arena, "%.*s%s%.*s%s%s%s%s%s%.*s%s", STR(m->id), arch.n ? ", " : "",
+                     STR(arch), *params ? ", " : "", params, *ctx ? ", context " : "", ctx,
                      m->licence.n ? ", " : "", STR(m->licence), m->gated ? ", gated" : "");
 }
 
@@ -353,8 +355,8 @@ static enum err look_at(struct fit *f, struct precheck *p, const struct pick_nam
     if (code && code != ERR_UNSUPPORTED)
         fprintf(stderr, "rbee: %s; judged by what the Hub says\n", e->text);
     if (!code) refused = p->remote.refused;
-    describe(f, p);
     if (all_sets(f, p, name->want.n != 0, e)) return e->code;
+    describe(f, p, *from);
     if (!code && !f->o.json) recommend(f, p);
     keep_failure(f, *from, p->repo.id, refused);
     return ERR_OK;
@@ -418,11 +420,13 @@ static enum err all_models(struct fit *f, struct err_info *e)
 
 /* ---- what is printed ---- */
 
+enum { COL_MACHINE = 2, COL_WHY = 7 };
+
 static const struct table_col cols[] = {
     {"MODEL", false, TABLE_CUT_MIDDLE, 18, 0}, {"SIZE", true, TABLE_NO_CUT, 0, 4},
     {"MACHINE", false, TABLE_CUT_END, 12, 5},  {"VERDICT", false, TABLE_NO_CUT, 0, 0},
     {"SURE", false, TABLE_NO_CUT, 0, 6},       {"MEMORY", true, TABLE_NO_CUT, 0, 0},
-    {"TOKENS/S", true, TABLE_NO_CUT, 0, 3},    {"WHY", false, TABLE_CUT_END, 28, 0},
+    {"TOKENS/S", true, TABLE_NO_CUT, 0, 0},    {"WHY", false, TABLE_CUT_END, 28, 0},
 };
 
 /* In a pipe all of it; beside other columns of a terminal the shortest that says it. */
@@ -446,14 +450,17 @@ static str why_of(struct fit *f, const struct verdict *v, bool full)
     return full && advice.n ? arena_printf(&f->arena, "%.*s; %.*s", STR(why), STR(advice)) : why;
 }
 
-static void put_line(struct fit *f, struct table *t, const struct line *l, bool full)
+/* `again`: the same model on a further machine, which somebody who looks sees at once. */
+static void put_line(struct fit *f, struct table *t, const struct line *l, bool full, bool again)
 {
     const struct verdict *v = &l->v;
     char text[24];
 
-    table_put(t, TABLE_PLAIN, l->file.n ? l->file : l->model);
+    table_put(t, TABLE_PLAIN, again ? S("") : l->file.n ? l->file : l->model);
     table_put(t, TABLE_DIM,
-              l->bytes ? arena_str(&f->arena, str_c(cli_bytes(l->bytes, text))) : S("-"));
+              again      ? S("")
+              : l->bytes ? arena_str(&f->arena, str_c(cli_bytes(l->bytes, text)))
+                         : S("-"));
     table_put(t, TABLE_PLAIN, l->machine);
     table_put(t, runs(v) ? TABLE_GOOD : v->compatible ? TABLE_WARN : TABLE_BAD, str_c(word(v)));
     table_put(t, TABLE_DIM, str_c(verdict_confidence_name(v->confidence)));
@@ -519,13 +526,20 @@ static void explain(struct fit *f, const struct table_look *look, buf *out)
 
 static void write_table(struct fit *f, buf *out)
 {
+    struct table_col col[sizeof cols / sizeof *cols];
     struct table_look look;
     struct table t;
+    size_t at = 0;
 
+    memcpy(col, cols, sizeof col);
+    if (f->machines.n_devices > 1) {
+        col[COL_MACHINE].drop = 0;
+        col[COL_WHY].min = 14; /* "12.3 GiB short" */
+    }
     table_look_of(&look, 1);
-    table_init(&t, &f->arena, cols, sizeof cols / sizeof *cols);
-    for (const struct line *l = f->first; l; l = l->next)
-        put_line(f, &t, l, !look.width);
+    table_init(&t, &f->arena, col, sizeof col / sizeof *col);
+    for (const struct line *l = f->first; l; l = l->next, at++)
+        put_line(f, &t, l, !look.width, look.width && at % f->machines.n_devices);
     if (look.width && f->heading.n && f->o.models.n == 1)
         table_text(&look, 0, 0, table_clean(&f->arena, f->heading), out);
     table_write(&t, &look, 0, out);

@@ -141,6 +141,7 @@ static struct hub_model better_words(const struct precheck *p, const struct verd
     struct hub_model m = p->hub;
 
     if (own->shape.source != MEMORY_NONE) m.shape = &own->shape;
+    if (own->compatible) m.arch_by_name = false;
     if (own->compatible && format == FILENAME_GGUF && hub_family(own->arch)) {
         m.arch = own->arch;
         m.family = hub_family(own->arch);
