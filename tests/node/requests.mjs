@@ -64,6 +64,18 @@ export function others(root) {
         ...both.map((request) => ({ request, module: 'files' }))].map((r) => ({ ...r, name: r.request.slice(0, 80) }));
 }
 
+/** Numbers of all magnitudes, the same each time: how they are read and written must not depend on the C library. */
+function* numbers(count) {
+    const view = new DataView(new ArrayBuffer(8));
+    for (let seed = 1; count > 0;) {
+        for (const at of [0, 4]) view.setUint32(at, (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0));
+        const x = view.getFloat64(0);
+        if (!Number.isFinite(x)) continue;
+        count--;
+        yield [Math.abs(x), Math.abs(x % 1e6), 1 / (seed % 1000 + 1), seed / 1e7][seed >>> 30];
+    }
+}
+
 /** A catalogue from its making to its end, in order: it has the first number. */
 export function catalogue(root) {
     const worker = json(join(root, 'tests/golden/verdicts/caps.json'));
@@ -78,7 +90,9 @@ export function catalogue(root) {
         { call: 'catalog_new' },
         { call: 'catalog_put', ...at, models: JSON.parse(lines) },
         { call: 'catalog_put', ...at, models: [7, { id: 3 }, { architecture: 'llama', format: 'gguf', id: 'x/y' }, { entry: { id: 'a/b' }, shapes: {} }] },
+        { call: 'catalog_put', ...at, models: [...numbers(600)].map((trendingScore, i) => ({ id: `number/${i}`, trendingScore })) },
         { call: 'catalog_count', ...at },
+        { call: 'catalog_find', ...at, query: 'author=number&limit=1000&sort=trending' },
         { call: 'catalog_find', ...at, query: 'limit=2' },
         { call: 'catalog_judge', ...at, machines, context: 4096, slots: 2 },
         ...queries.flatMap((query) => ['catalog_find', 'catalog_facets', 'catalog_query'].map((call) => ({ call, ...at, query }))),
