@@ -151,7 +151,8 @@ static void plan_products(struct rig *r, enum dtype t, uint32_t rows, uint32_t c
 
 /* ---- products ---- */
 
-#define ROW_TYPE DTYPE_Q4_K
+#define ROW_TYPE  DTYPE_Q4_K /* which every back end has */
+#define TINY_ROWS 32
 
 enum kind { DECODE, PREFILL_FEW, PREFILL_MANY, KINDS };
 
@@ -187,14 +188,14 @@ static enum err products(struct rig *r, enum dtype t, struct times *out, struct 
     return ERR_OK;
 }
 
-/* What a product costs that has nothing to do, what a gate does for each value, and a product of
- * short rows. */
+/* A product with next to nothing to do, what a gate does for each value, a product of short rows.
+ */
 static enum err small_steps(struct rig *r, struct measured *m, struct err_info *e)
 {
     struct batch_span span[2] = {0};
     struct batch one = rows_of(1, &span[0]), many = rows_of(MANY, &span[1]);
     enum err err;
-    plan_products(r, DTYPE_F32, 32, 32);
+    plan_products(r, ROW_TYPE, TINY_ROWS, COLS);
     r->plan.width[REG_H] = r->plan.width[REG_G] = COLS;
     r->steps[0] = step_of(OP_GLU);
     r->steps[0].src2 = REG_H;
@@ -204,7 +205,6 @@ static enum err small_steps(struct rig *r, struct measured *m, struct err_info *
     memmove(r->steps, r->steps + 1, (MATRICES - 1) * sizeof *r->steps);
     call(r, r->plan.n_steps - 1, &one, 1, &m->tiny);
     r->be->close(r->dev);
-    if (!r->be->has(OP_LINEAR, ROW_TYPE)) return ERR_OK;
     plan_products(r, ROW_TYPE, NARROW * DECODE_ROWS, COLS / NARROW);
     if ((err = open_rig(r, 1, 1, DTYPE_F16, e))) return err;
     call(r, r->plan.n_steps, &one, 1, &m->narrow);
@@ -282,7 +282,8 @@ static void all_rates(struct speed_rates *r, const struct rig *rig, struct measu
 {
     double values = HEADS_KV * 2.0 * HEAD_DIM, keys = BACK - (PROMPT - 1) / 2.0;
     double narrow = typical(&m->narrow), wide = typical(&m->product[ROW_TYPE][DECODE]);
-    r->step = typical(&m->tiny);
+    double tiny = typical(&m->tiny), work = wide * TINY_ROWS / DECODE_ROWS;
+    r->step = tiny > work ? tiny - work : 0;
     if (narrow > wide) r->row = (narrow - wide) / ((NARROW - 1) * DECODE_ROWS);
     r->values = rate((double)MANY * COLS, typical(&m->values));
     for (int t = 0; t < DTYPE_COUNT; t++) {
