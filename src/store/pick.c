@@ -233,23 +233,37 @@ static const struct pick_file *find(const struct pick_file *f, size_t n, const c
     return NULL;
 }
 
-/* Shards of the set "model", else one file, as the loader looks for them. */
-static bool is_shard(const struct pick_file *f, bool single)
+static bool is_shard(const struct pick_file *f)
 {
-    if (!in_root(f) || !is_weights(f, FILENAME_SAFETENSORS)) return false;
-    return single ? str_eqc(f->path, "model.safetensors")
-                  : f->name.n_shards > 0 && str_eqc(f->name.set, "model");
+    return in_root(f) && is_weights(f, FILENAME_SAFETENSORS) && f->name.n_shards > 0;
+}
+
+/* What the loader looks for: model.safetensors, else the parts that the index names. These are of
+ * the set "model" mostly; "consolidated" are the same weights for another program. */
+static str weights_set(const struct pick_file *f, size_t n)
+{
+    str set = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        if (str_eqc(f[i].path, "model.safetensors")) return S("");
+        if (!is_shard(&f[i]) || str_eqc(set, "model")) continue;
+        if (str_eqc(f[i].name.set, "model") ||
+            (!set.n && !str_starts(f[i].name.set, S("consolidated"))))
+            set = f[i].name.set;
+    }
+    return set;
 }
 
 static bool take_folder(const struct pick_file *f, size_t n, struct pick *out)
 {
     const struct pick_file *config = find(f, n, "config.json");
-    bool single = find(f, n, "model.safetensors") != NULL;
+    str set = weights_set(f, n);
     size_t shards = 0;
 
     if (!config) return false;
     for (size_t i = 0; i < n; i++) {
-        bool shard = is_shard(&f[i], single);
+        bool shard = set.n ? is_shard(&f[i]) && str_eq(f[i].name.set, set)
+                           : str_eqc(f[i].path, "model.safetensors");
 
         shards += shard;
         if (&f[i] == config || (!shard && !is_companion(&f[i]))) continue;

@@ -153,6 +153,20 @@ static void test_folder(void)
     put(&r, "m-Q8_0.gguf", 800);
     is_pick(&r, "", 0, "m-Q8_0.gguf");
     is_pick(&r, "safetensors", 0, "config.json");
+    r.n = 0;
+    put(&r, "config.json", 7);
+    put(&r, "consolidated-00001-of-00001.safetensors", 900);
+    put(&r, "model.safetensors-00001-of-00002.safetensors", 500);
+    put(&r, "model.safetensors-00002-of-00002.safetensors", 400);
+    put(&r, "onnx/model-00001-of-00001.safetensors", 400);
+    is_pick(&r, "", 0, "config.json");
+    ok(p.n == 3 && p.bytes == 907, "parts of another name, without what is for other programs");
+    put(&r, "model-00001-of-00001.safetensors", 850);
+    is_pick(&r, "", 0, "config.json");
+    ok(p.n == 2 && p.bytes == 857, "those of the usual name first");
+    put(&r, "model.safetensors", 800);
+    is_pick(&r, "", 0, "config.json");
+    ok(p.n == 2 && p.bytes == 807, "one file before parts");
 }
 
 #define SHA "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"

@@ -56,6 +56,29 @@ static void clear(void)
         unlink(path);
 }
 
+static const char *name_of(const char *file)
+{
+    static char path[1024];
+
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    return path;
+}
+
+/* A file of that age: 0 is now. */
+static void stale(const char *file, time_t when)
+{
+    struct timespec t[2] = {{.tv_sec = when}, {.tv_sec = when}};
+    int fd = open(name_of(file), O_WRONLY | O_CREAT, 0600);
+
+    if (when) futimens(fd, t);
+    close(fd);
+}
+
+static bool exists(const char *file)
+{
+    return access(name_of(file), F_OK) == 0;
+}
+
 static void test_kept(void)
 {
     struct remote_key a = key("a.gguf", 100), b = key("b.gguf", 100), longer = key("a.gguf", 101);
@@ -70,6 +93,12 @@ static void test_kept(void)
     remote_cache_put(dir, &a, S("header of a"));
     remote_cache_put(dir, &a, S("another"));
     ok(holds(&a, S("another")) && entries(NULL, 0) == 1, "the last one put, and nothing beside it");
+    stale(".tmp-0123456789abcdef", 1000);
+    stale(".tmp-fedcba9876543210", 0);
+    remote_cache_put(dir, &a, S("another"));
+    ok(!exists(".tmp-0123456789abcdef") && exists(".tmp-fedcba9876543210"),
+       "what a killed writer left goes, not what one is writing");
+    unlink(name_of(".tmp-fedcba9876543210"));
     remote_cache_put(dir, &b, S(""));
     remote_cache_put("", &b, S("b"));
     ok(!holds(&b, S("")) && !remote_cache_get("", &b, NULL), "no bytes and no folder: no entry");
