@@ -350,7 +350,7 @@ function memory() {
 // ---- in Chromium ----
 
 async function browser() {
-    const chromium = process.env.RBEE_CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
+    const chromium = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
     if (!chromium) return skip('Chromium is not installed');
     let playwright;
     try {
