@@ -256,7 +256,7 @@ static enum err run_sync(struct modeldb *db, const struct catalog_opts *o, struc
         jsonw_uint(&w, st.models);
         jsonw_key(&w, "revision");
         jsonw_uint(&w, st.revision);
-        if (!o->json)
+        if (!o->json && (!err || st.models))
             printf("The catalogue has %s models (%s).\n", human_grouped(st.models, models),
                    cli_bytes(st.bytes, bytes));
     }
