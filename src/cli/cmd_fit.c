@@ -362,6 +362,12 @@ static enum err look_at(struct fit *f, struct precheck *p, const struct pick_nam
     return ERR_OK;
 }
 
+static void on_note(const struct download_progress *p, void *owner)
+{
+    (void)owner;
+    if (p->note) fprintf(stderr, "rbee: %s\n", p->note);
+}
+
 static enum err one_repo(struct fit *f, const struct pick_name *name, struct err_info *e)
 {
     struct precheck p = {0};
@@ -370,6 +376,7 @@ static enum err one_repo(struct fit *f, const struct pick_name *name, struct err
     if (!f->hub_ready) {
         if ((code = remote_conf_init(&f->hub, &f->st, e))) return code;
         f->hub.net.retries = 1; /* somebody waits */
+        f->hub.net.progress = isatty(2) ? on_note : NULL;
         f->hub_ready = true;
     }
     code = precheck_open(&p, &f->scratch, &f->hub, name, e);

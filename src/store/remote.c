@@ -1,6 +1,7 @@
 /* remote: headers by range. See remote.h. */
 #include "store/remote.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 #define HEADER_FIRST MIB(1) /* most headers with a vocabulary take a few of them */
 #define SHARD_FIRST  KIB(256)
+#define SHARDS_QUICK 8 /* nobody has to be told that they are read */
 #define RETRIES      3
 #define STALL_MS     30000
 
@@ -55,6 +57,19 @@ static enum err fetch(const struct reader *d, const struct pick_file *f, uint64_
     if (!url) return ERR_FAIL(d->e, NOMEM, "no memory for the address of %s", what);
     d->r->fetched += n;
     return download_get(&d->c->net, url, what, out->n, n, out, d->e);
+}
+
+/* To whoever waits. */
+__attribute__((format(printf, 2, 3))) static void say(const struct reader *d, const char *fmt, ...)
+{
+    char note[200];
+    struct download_progress p = {.note = note};
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(note, sizeof note, fmt, ap);
+    va_end(ap);
+    if (d->c->net.progress) d->c->net.progress(&p, d->c->net.owner);
 }
 
 static void refuse(struct remote *r, enum err code, const char *why)
@@ -304,6 +319,7 @@ static enum err open_folder(const struct reader *d)
     }
     if (shards > LIMIT_REMOTE_SHARDS) return ERR_OK;
     remote_close(r);
+    if (shards > SHARDS_QUICK) say(d, "reading the headers of %zu files", shards);
     if ((code = read_shards(d, files, &n))) return code;
     if (hf_open_files(&r->g, arena_str(d->a, d->repo->id).p, files, n, &why))
         refuse(r, why.code, why.text);

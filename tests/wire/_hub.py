@@ -413,9 +413,11 @@ def llama_folder(**more):
               "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 256,
               "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", **more}
     one, two = llama_shards(config)
+    where = {n: f"model-0000{i}-of-00002.safetensors" for i, s in ((1, one), (2, two))
+             for n in json.loads(s[8:8 + struct.unpack_from("<Q", s)[0]])}
     return {"config.json": json.dumps(config).encode(), "model-00001-of-00002.safetensors": one, "tokenizer.json": b"{}",
             "model-00002-of-00002.safetensors": two, "tokenizer_config.json": b"{}",
-            "model.safetensors.index.json": b"{}", "tokenizer.model": b""}
+            "model.safetensors.index.json": json.dumps({"weight_map": where}).encode(), "tokenizer.model": b""}
 
 
 class Sparse:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import struct
 import subprocess
 import termios
@@ -98,6 +99,11 @@ ok(len(parts) == 1 and parts[0]["verdict"]["fits"] and parts[0]["bytes"] == len(
 r, folder = fit("acme/Llama-ST", *GB)
 ok(r.code == 0 and folder[0]["verdict"]["format"] == "safetensors" and folder[0]["verdict"]["confidence"] in ("high", "medium"),
    "SafeTensors by their headers", r)
+
+r = rbee("pull", "acme/Llama-ST", env_=settings())
+here = fit(f"{OWN}/acme/Llama-ST", *GB)[1]
+same(here and here[0]["verdict"], folder[0]["verdict"], "which say what the folder itself says, once it is here")
+shutil.rmtree(OWN, ignore_errors=True)
 
 # ---- memory ----
 r, rows = fit("acme/Mistral-7B-GGUF", *GB, "--memory", "8GiB")
