@@ -48,6 +48,8 @@ export function others(root) {
         { call: 'get_worker', workers: [worker], id: worker.id },
         { call: 'filter_workers', workers: [worker], filter: { model_format: 'GGUF', modelArchitecture: 'Qwen3ForCausalLM' } },
         { call: 'filter_workers', workers: [worker], filter: { workerType: 'cuda' } },
+        { call: 'compatibility', workers: [worker] },
+        { call: 'compatibility', workers: [worker], filter: { modelArchitecture: 'llama', model_format: 'gguf', quantization: 'Q4_K_M', compatible: true } },
     ].map((v) => JSON.stringify(v));
     const wrong = ['', ' ', '[', '{}', 'null', '"x"', '{"call":7}', '{"call":"nothing"}', '{"call":"is_model_compatible"}',
         '{"call":"\ud800"}', '{"call":"\u0000"}', `{"a":${'['.repeat(500)}`, '{"call":"list_workers"}',
@@ -57,6 +59,8 @@ export function others(root) {
             { ...check, model: { ...facts, parameters: -1 } }, { call: 'compatible_indexes', worker, models: {} },
             { call: 'get_worker', workers: [worker] }, { call: 'get_worker', workers: [worker], id: 'none' },
             { call: 'filter_workers', workers: [worker], filter: { shape: 'round' } },
+            { call: 'compatibility', workers: [worker], filter: { shape: 'round' } }, { call: 'compatibility', workers: [worker], filter: 7 },
+            { call: 'compatibility', workers: [worker], filter: { model_format: 7 } },
             { call: 'filter_workers', workers: [worker], filter: { minContextLength: 'x' } },
         ].map((v) => JSON.stringify(v))];
     const both = ['', '[', '{}', '{"call":7}', '{"call":"nothing"}'];

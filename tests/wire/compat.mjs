@@ -201,6 +201,9 @@ function functions() {
     same(compat.filterWorkers({ worker_type: 'cuda' }), [], 'none of another type');
     same(compat.filterWorkers({ minContextLength: 1 }, { workers: [{ ...compat.bundledCapabilities()[0], limits: undefined }] }), [],
         'a filter on what a worker does not say excludes it');
+    const rows = compat.compatibilityMatrix({ modelArchitecture: 'llama', model_format: 'gguf', quantization: 'Q4_K_M' });
+    ok(rows.length === 1 && rows[0].compatible && rows[0].confidence === 'high' && rows[0].evidence.length > 0, 'compatibilityMatrix()', rows);
+    ok(compat.compatibilityMatrix().length > 1000, 'all of it');
     same(compat.findCompatibleWorkers(facts).map((x) => x.worker.id), ['llm-worker-rbee-cpu'], 'findCompatibleWorkers()');
     same(compat.findCompatibleWorkers(facts, { machine: small }), [], 'none where the model does not fit');
     same(compat.findCompatibleWorkers({ architecture: 'llama', format: 'pytorch' }), [], 'none that reads the format');

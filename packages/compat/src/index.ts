@@ -16,8 +16,17 @@ export { answer, init, initSync, isReady, memoryBytes } from "./main.js";
 export type { Answer, WasmModule, WasmSource } from "./wasm.js";
 export { bundledCapabilities, checkModelWorkerCompatibility, filterCompatibleModels, isModelCompatible } from "./verdict.js";
 export type { FileList, Fitting, Machine, Memory, RunOptions, Verdict, WorkerChoice } from "./verdict.js";
-export { filterWorkers, findCompatibleWorkers, getWorker, listWorkers } from "./workers.js";
-export type { CompatibleWorker, Worker, WorkerCapabilities, WorkerFilter, WorkerParameter, WorkerSource } from "./workers.js";
+export { compatibilityMatrix, filterWorkers, findCompatibleWorkers, getWorker, listWorkers } from "./workers.js";
+export type {
+  CompatibleWorker,
+  MatrixFilter,
+  MatrixRow,
+  Worker,
+  WorkerCapabilities,
+  WorkerFilter,
+  WorkerParameter,
+  WorkerSource,
+} from "./workers.js";
 export { canonicalQuery, Catalog } from "./catalog.js";
 export type {
   Added,

@@ -5,7 +5,7 @@ import type { EitherStyle } from "./style.js";
 import { checkModelWorkerCompatibility, bundledCapabilities } from "./verdict.js";
 import type { Machine, RunOptions, Verdict } from "./verdict.js";
 import { call } from "./main.js";
-import type { Format, Quantization } from "./words.js";
+import type { Confidence, Format, Quantization } from "./words.js";
 
 /** What a worker prints for `--capabilities`. Members that are not listed here are kept as they are. */
 export interface WorkerCapabilities {
@@ -93,6 +93,38 @@ export function getWorker(id: string, from: WorkerSource = {}): Worker | undefin
 export function filterWorkers(filter: WorkerFilter, from: WorkerSource = {}): Worker[] {
   const workers = from.workers ?? bundledCapabilities();
   return call<{ workers: Worker[] }>({ call: "filter_workers", filter, workers }).workers;
+}
+
+/** Which of the matrix; words are compared without case. */
+export type MatrixFilter = EitherStyle<{
+  readonly worker?: string | undefined;
+  /** As GGUF, a class or a model type of config.json has it. */
+  readonly modelArchitecture?: string | undefined;
+  readonly modelFormat?: Format | undefined;
+  readonly quantization?: Quantization | undefined;
+  /** Only what runs. */
+  readonly compatible?: boolean | undefined;
+}>;
+
+/** A row of the matrix. */
+export interface MatrixRow {
+  readonly worker: string;
+  readonly version: string;
+  /** `"*"` here and as quantisation: no model is read from this format. */
+  readonly architecture: string;
+  readonly format: Format;
+  readonly quantization: Quantization | "*";
+  readonly compatible: boolean;
+  /** `high`: golden models of the architecture in this format and of this type were passed. `medium`: the kernels exist. */
+  readonly confidence: Confidence;
+  /** The golden models. */
+  readonly evidence: readonly string[];
+}
+
+/** Which worker runs which architecture in which format and quantisation, as the daemon's `GET /compatibility`. */
+export function compatibilityMatrix(filter: MatrixFilter = {}, from: WorkerSource = {}): MatrixRow[] {
+  const workers = from.workers ?? bundledCapabilities();
+  return call<{ rows: MatrixRow[] }>({ call: "compatibility", filter, workers }).rows;
 }
 
 /** A worker and its verdict on a model. */

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "catalogs.h"
 #include "metadata.h"
+#include "model/matrix.h"
 #include "model/hub.h"
 #include "model/verdict.h"
 #include "model/workers.h"
@@ -116,6 +117,40 @@ static enum err filter_workers(struct call *c)
     return ERR_OK;
 }
 
+/* modelFormat as model_format; an empty one: no memory, or a name that none is as long as. */
+static str snake(struct arena *a, str name)
+{
+    char *out = name.n < 80 ? ARENA_NEW(a, char, 2 * name.n + 1) : NULL;
+    size_t n = 0;
+    for (size_t i = 0; out && i < name.n; i++) {
+        bool upper = name.p[i] >= 'A' && name.p[i] <= 'Z';
+        if (upper) out[n++] = '_';
+        out[n++] = (char)(upper ? name.p[i] - 'A' + 'a' : name.p[i]);
+    }
+    return (str){out, n};
+}
+
+/* {workers, filter: {worker, model_architecture, model_format, quantization, compatible}} ->
+ * {rows} */
+static enum err compatibility(struct call *c)
+{
+    const struct json *f = member(c, "filter");
+    struct matrix_filter filter = {.compatible = false};
+    struct workers all;
+    enum err err = workers_parse(&all, c->a, member(c, "workers"), c->e);
+    if (!err && f && f->type != JSON_OBJ) err = ERR_FAIL(c->e, INVALID, "'filter' is no object");
+    for (size_t i = 0; !err && f && i < f->n; i++) {
+        const struct json *x = &f->items[i];
+        str value = x->type == JSON_BOOL ? x->b ? S("true") : S("false") : json_str(x, (str){0});
+        if (x->type == JSON_NULL) continue;
+        err = value.p ? matrix_filter_set(&filter, snake(c->a, x->key), value, c->e)
+                      : ERR_FAIL(c->e, INVALID, "'%.*s' of the filter is no text",
+                                 STR(str_sub(x->key, 0, 40)));
+    }
+    if (!err) matrix_write_json(&all, &filter, &c->w);
+    return err;
+}
+
 /* ---- the table ---- */
 
 static const struct {
@@ -130,6 +165,7 @@ static const struct {
     {"list_workers", "listWorkers", list_workers, NULL},
     {"get_worker", "getWorker", get_worker, NULL},
     {"filter_workers", "filterWorkers", filter_workers, NULL},
+    {"compatibility", "compatibility", compatibility, NULL},
     {"catalog_new", "catalogNew", NULL, catalogs_new},
     {"catalog_free", "catalogFree", NULL, catalogs_free},
     {"catalog_put", "catalogPut", NULL, catalogs_put},

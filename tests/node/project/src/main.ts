@@ -3,6 +3,7 @@ import {
   canonicalQuery,
   Catalog,
   checkModelWorkerCompatibility,
+  compatibilityMatrix,
   CompatError,
   filterCompatibleModels,
   filterWorkers,
@@ -101,6 +102,7 @@ function workers(repository: HubModel): void {
   const worker: Worker | undefined = getWorker("llm-worker-rbee-cpu");
   must(worker?.pure_backend === true && (worker.supported_parameters?.["temperature"]?.max ?? 0) > 0, "a worker");
   for (const filter of filters) must(filterWorkers(filter).length === 1, "a filter of workers");
+  must(compatibilityMatrix({ modelArchitecture: "llama", compatible: true }).some((row) => row.quantization === "Q8_0"), "the matrix");
   must(findCompatibleWorkers(repository, { machine })[0]?.verdict.fits === true, "the workers of a model");
 }
 
