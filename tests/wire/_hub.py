@@ -167,9 +167,11 @@ class Cdn(Handler):
     def get(self):
         f = self.hub.faults
         repo, _, name = urllib.parse.unquote(self.path.split("?")[0])[1:].rpartition("/")
-        while repo not in self.hub.repos:
+        while repo and repo not in self.hub.repos:
             repo, _, folder = repo.rpartition("/")
             name = f"{folder}/{name}"
+        if name not in self.hub.repos.get(repo, {}):
+            return self.reply(404)
         data = self.hub.repos[repo][name]
         fault = self.hub.take("status")
         if fault:
