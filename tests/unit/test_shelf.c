@@ -80,17 +80,14 @@ static const struct json *caps(void)
     return json_parse(&arena, text, &v, &err) ? NULL : v;
 }
 
-/* A view of one machine with so much memory; lives as long as the test. */
-static struct hives_view *machine_of(uint64_t bytes)
+static void one_machine(struct machine *m, const char *name, uint64_t bytes)
 {
-    struct hives_view *v = ARENA_NEW(&arena, struct hives_view, 1);
-    struct machine *m = ARENA_NEW(&arena, struct machine, 1);
     const struct json *said;
     struct jsonw w;
     buf b = {.cap = MIB(4)};
     jsonw_init(&w, &b);
     jsonw_obj(&w);
-    jsonw_kc(&w, "name", "box");
+    jsonw_kc(&w, "name", name);
     jsonw_key(&w, "devices");
     jsonw_raw(&w, arena_printf(&arena,
                                "[{\"id\":\"cpu\",\"backend\":\"cpu\",\"worker\":\"llm-worker-rbee-"
@@ -108,8 +105,22 @@ static struct hives_view *machine_of(uint64_t bytes)
         printf("Bail out! %s\n", err.text);
         exit(1);
     }
-    *v = (struct hives_view){.machine = m, .n = 1, .refs = 1};
+}
+
+/* A view of one machine with so much memory, or of a second one too; lives as long as the test. */
+static struct hives_view *machines_of(uint64_t bytes, uint64_t second)
+{
+    struct hives_view *v = ARENA_NEW(&arena, struct hives_view, 1);
+    struct machine *m = ARENA_NEW(&arena, struct machine, 2);
+    one_machine(&m[0], "box", bytes);
+    if (second) one_machine(&m[1], "stick", second);
+    *v = (struct hives_view){.machine = m, .n = second ? 2 : 1, .refs = 1};
     return v;
+}
+
+static struct hives_view *machine_of(uint64_t bytes)
+{
+    return machines_of(bytes, 0);
 }
 
 /* ---- rows ---- */
@@ -257,6 +268,32 @@ static void test_model(struct shelf *s)
        "and shown with all=1; no header would help");
 }
 
+static void test_two(struct shelf *s)
+{
+    struct hives_view *before = shelf_view(s), *v = machines_of(GIB(60), MIB(300));
+    struct shelf_answer a;
+    const struct json *x = list(s, &v, "q=four");
+    ok(x && v == before && json_get(x, "machines")->n == 2, "two machines");
+    x = json_get(&json_get(x, "models")->items[0], "verdict");
+    ok(str_eqc(json_str(json_get(x, "machine"), S("")), "box") && json_get(x, "machines")->n == 1,
+       "the list names the one that runs it");
+    is_int(total(s, "machine=stick"), 0, "nothing runs on the other");
+    is_int(total(s, "q=four&machine=box"), 1, "by machine");
+    x = json_get(&json_get(model(s, "acme/four", "", "", &a), "sets")->items[0], "verdicts");
+    if (!ok(x && x->n == 2, "one model: a verdict for each machine")) return;
+    const struct json *no = json_get(&x->items[1], "verdict");
+    ok(str_eqc(json_str(json_get(&x->items[1], "machine"), S("")), "stick") &&
+           !json_bool(json_get(no, "fits"), true),
+       "it does not fit the small one");
+    const struct json *tips = json_get(no, "recommendations");
+    bool named = false;
+    for (size_t i = 0; tips && i < tips->n; i++)
+        named = named || str_find(tips->items[i].s, S("box"), 0) != SIZE_MAX;
+    ok(named, "which is told where it runs");
+    v = machine_of(GIB(60));
+    list(s, &v, "");
+}
+
 static void test_broken(struct shelf *s)
 {
     FILE *f;
@@ -284,6 +321,7 @@ int main(void)
         test_rows(s);
         test_machines(s);
         test_model(s);
+        test_two(s);
         test_broken(s);
         shelf_free(s);
     }
