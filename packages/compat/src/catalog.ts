@@ -166,8 +166,8 @@ export class Catalog {
   }
 
   /**
-   * Adds models from text without parsing it here: JSON, one model a line, or what `rbee catalog export` wrote. A list as
-   * the Hub sends it, `[{...}, {...}]`, is taken too.
+   * Adds models from text without parsing it here: JSON, one model a line, or what `rbee catalog export` wrote. A list
+   * as the Hub sends it, `[{...}, {...}]`, is taken too.
    */
   load(text: string): Added {
     if (/^\s*\[/.test(text)) {

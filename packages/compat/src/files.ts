@@ -83,7 +83,8 @@ export function checkGgufHeader(
 ): HeaderAnswer {
   const { machine, ...run } = options;
   const bytes = header instanceof Uint8Array ? header : new Uint8Array(header);
-  return ask<HeaderAnswer>({ ...run, call: "check_gguf_header", worker: capabilitiesOf(worker), device: machine }, bytes);
+  const request = { ...run, call: "check_gguf_header", worker: capabilitiesOf(worker), device: machine };
+  return ask<HeaderAnswer>(request, bytes);
 }
 
 /** The function behind both: the text of a request, and bytes behind it, to the text of its answer. */

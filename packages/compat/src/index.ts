@@ -14,7 +14,12 @@ export { CompatError, isCompatError, isErrorCode } from "./errors.js";
 export type { AnyCompatError, ErrorCode } from "./errors.js";
 export { answer, init, initSync, isReady, memoryBytes } from "./main.js";
 export type { Answer, WasmModule, WasmSource } from "./wasm.js";
-export { bundledCapabilities, checkModelWorkerCompatibility, filterCompatibleModels, isModelCompatible } from "./verdict.js";
+export {
+  bundledCapabilities,
+  checkModelWorkerCompatibility,
+  filterCompatibleModels,
+  isModelCompatible,
+} from "./verdict.js";
 export type { FileList, Fitting, Machine, Memory, RunOptions, Verdict, WorkerChoice } from "./verdict.js";
 export { compatibilityMatrix, filterWorkers, findCompatibleWorkers, getWorker, listWorkers } from "./workers.js";
 export type {

@@ -5,8 +5,8 @@ import type { Answer, Instance, Module, WasmModule, WasmSource } from "./wasm.js
 const main: Module = { name: "compat", init: "init", bytes: () => import("./bytes.js").then((m) => m.wasmBytes()) };
 
 /**
- * Makes the package ready; later calls return at once. Without an argument it uses the bytes that come with the package,
- * as a part of it that is loaded by `import()`: nothing is fetched that a bundler or an import map does not see.
+ * Makes the package ready; later calls return at once. Without an argument it uses the bytes that come with the
+ * package, as a part of it that is loaded by `import()`: nothing is fetched that a bundler or an import map does not see.
  *
  * @param source where else to take compat.wasm from: an address (`string` or `URL`), a `Response`, bytes, or a compiled
  * `WebAssembly.Module`

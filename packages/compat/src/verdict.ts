@@ -106,7 +106,8 @@ export function capabilitiesOf(choice: WorkerChoice | undefined): WorkerCapabili
   const all = bundledCapabilities();
   const found = choice === undefined ? all[0] : all.find((w) => w.id === choice);
   if (found) return found;
-  throw new CompatError("not_found", `there is no worker '${String(choice)}'; there are: ${all.map((w) => w.id).join()}`);
+  const known = all.map((w) => w.id).join();
+  throw new CompatError("not_found", `there is no worker '${String(choice)}'; there are: ${known}`);
 }
 
 /**

@@ -1,8 +1,8 @@
 /**
  * A WebAssembly module: one instance of each a page or process, and one function of text to text.
  *
- * The modules import nothing, so they cannot reach the network, files or a clock. An instance that stopped at a defect is
- * thrown away and a new one is made by the next call.
+ * The modules import nothing, so they cannot reach the network, files or a clock. An instance that stopped at a defect
+ * is thrown away and a new one is made by the next call.
  */
 import { CompatError, isErrorCode } from "./errors.js";
 
@@ -176,7 +176,12 @@ export function textOf(value: unknown): string {
 
 /** The value of an answer; an error is thrown. */
 export function valueOf<T>({ ok, text }: Answer): T {
-  const value: unknown = JSON.parse(text);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new CompatError("out_of_memory", "there is no memory for the answer", { cause });
+  }
   if (ok) return value as T;
   const { message, code } = (value as { error: { message: string; code: string } }).error;
   throw new CompatError(isErrorCode(code) ? code : "internal_error", message);

@@ -115,7 +115,7 @@ export interface MatrixRow {
   readonly format: Format;
   readonly quantization: Quantization | "*";
   readonly compatible: boolean;
-  /** `high`: golden models of the architecture in this format and of this type were passed. `medium`: the kernels exist. */
+  /** `high`: golden models of the architecture, in this format and of this type, were passed. `medium`: kernels exist. */
   readonly confidence: Confidence;
   /** The golden models. */
   readonly evidence: readonly string[];
@@ -139,7 +139,8 @@ export interface CompatibleWorker {
  */
 export function findCompatibleWorkers(
   model: Model,
-  options: RunOptions & WorkerSource & { readonly machine?: Machine | undefined; readonly filter?: WorkerFilter | undefined } = {},
+  options: RunOptions &
+    WorkerSource & { readonly machine?: Machine | undefined; readonly filter?: WorkerFilter | undefined } = {},
 ): CompatibleWorker[] {
   const { workers = bundledCapabilities(), filter = {}, ...run } = options;
   const found: CompatibleWorker[] = [];

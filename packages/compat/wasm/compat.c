@@ -5,8 +5,8 @@
 #include "base/json.h"
 #include "catalogs.h"
 #include "metadata.h"
-#include "model/matrix.h"
 #include "model/hub.h"
+#include "model/matrix.h"
 #include "model/verdict.h"
 #include "model/workers.h"
 
