@@ -95,6 +95,9 @@ void http_server_close(struct http_server *s, int grace_ms, void (*done)(void *o
 
 /* ---- answering ---- */
 str http_header(const struct http_req *r, const char *name); /* empty when absent; case ignored */
+/* A browser sends this for a page of another origin: by its Origin, which names more than our Host,
+ * or by Sec-Fetch-Site. What no browser sent is never foreign. */
+bool http_foreign(const struct http_req *r);
 void http_reply(struct http_req *r, int status, const char *content_type, str body);
 void http_error(struct http_req *r, enum err code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

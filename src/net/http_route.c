@@ -159,6 +159,16 @@ bool http_route_host_ok(str value, const char *bound, const char *const *hosts)
     return false;
 }
 
+bool http_foreign(const struct http_req *r)
+{
+    str origin = http_header(r, "Origin"), site = http_header(r, "Sec-Fetch-Site");
+    size_t at = str_find(origin, S("://"), 0);
+
+    if (site.n && !str_ieq(site, S("same-origin")) && !str_ieq(site, S("none"))) return true;
+    if (!origin.n) return false;
+    return at == SIZE_MAX || !str_ieq(str_sub(origin, at + 3, SIZE_MAX), http_header(r, "Host"));
+}
+
 /* Time depends on the length of what the client sent, never on the token. */
 static bool same_secret(str got, str want)
 {

@@ -387,17 +387,6 @@ void catalog_api_facets(struct catalog_api *x, struct http_req *r)
     list(x, r, FACETS);
 }
 
-/* Pages of other sites can have a browser ask here, though not read the answer: they shall not
- * make us ask the Hub. */
-static bool own_page(const struct http_req *r)
-{
-    str origin = http_header(r, "Origin"), host = http_header(r, "Host");
-    str site = http_header(r, "Sec-Fetch-Site");
-
-    if (site.n && !str_eqc(site, "same-origin") && !str_eqc(site, "none")) return false;
-    return origin.n == 0 || (origin.n >= host.n && str_ends(origin, host));
-}
-
 static enum err read_wait(struct question *q, str text)
 {
     int64_t n;
@@ -449,7 +438,9 @@ void catalog_api_model(struct catalog_api *x, struct http_req *r)
     }
     if (!(q = question(x, r, MODEL))) return;
     q->id = arena_str(&q->a, r->param[0]);
-    q->may_fetch = own_page(r);
+    /* Pages of other sites can have a browser ask, though not read the answer: they shall not make
+     * us ask the Hub. */
+    q->may_fetch = !http_foreign(r);
     q->pending = q->may_fetch;
     if (read_model_query(q, r->query))
         refuse(q, q->e.code, q->e.text);

@@ -281,9 +281,7 @@ static void h_workers(struct http_req *r, void *owner)
  * refused to it anyway; what changes something is refused outright. */
 static bool from_foreign_page(struct http_req *r)
 {
-    str origin = http_header(r, "Origin"), host = http_header(r, "Host");
-
-    if (origin.n == 0 || (origin.n >= host.n && str_ends(origin, host))) return false;
+    if (!http_foreign(r)) return false;
     http_error(r, ERR_ACCESS, "pages of other sites may not do this");
     return true;
 }

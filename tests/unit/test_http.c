@@ -367,6 +367,37 @@ static void test_locks(void)
     ok(!http_route_host_ok(S(""), "", NULL), "nothing");
 }
 
+static void test_foreign(void)
+{
+    static const struct {
+        const char *origin, *site;
+        bool foreign;
+    } cases[] = {
+        {NULL, NULL, false},
+        {"http://127.0.0.1:7833", NULL, false},
+        {"HTTP://127.0.0.1:7833", "same-origin", false},
+        {NULL, "none", false},
+        {"http://127.0.0.1", NULL, true},
+        {"http://127.0.0.1:7834", NULL, true},
+        {"http://evil127.0.0.1:7833", NULL, true},
+        {"127.0.0.1:7833", NULL, true},
+        {"null", NULL, true},
+        {NULL, "same-site", true},
+        {"http://127.0.0.1:7833", "cross-site", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct http_header h[3] = {{S("host"), S("127.0.0.1:7833")}};
+        struct http_req r = {.headers = h, .n_headers = 1};
+        if (cases[i].origin)
+            h[r.n_headers++] = (struct http_header){S("Origin"), str_c(cases[i].origin)};
+        if (cases[i].site)
+            h[r.n_headers++] = (struct http_header){S("Sec-Fetch-Site"), str_c(cases[i].site)};
+        ok(http_foreign(&r) == cases[i].foreign, "origin %s, site %s: %s",
+           cases[i].origin ? cases[i].origin : "-", cases[i].site ? cases[i].site : "-",
+           cases[i].foreign ? "foreign" : "ours");
+    }
+}
+
 int main(void)
 {
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
@@ -376,5 +407,6 @@ int main(void)
     test_caps();
     test_routes();
     test_locks();
+    test_foreign();
     return tap_end();
 }

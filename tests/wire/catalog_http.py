@@ -124,15 +124,16 @@ def siblings(q):
 
     r, v = verdicts()
     same(r["rests_on"]["headers"], 1, "of two sets the header of the best was read")
-    ok(v["F16"]["confidence"] == "high" and v["Q8_0"]["confidence"] == "low", "which is sure of that one", v)
-    ok(v["Q8_0"]["memory"]["kv"] == v["F16"]["memory"]["kv"] and not v["Q8_0"]["memory"]["estimated"],
-       "and knows the cache of the other", v["Q8_0"])
+    same(r["best"], "two-Q8_0", "the nearest to Q4_K_M, as search, fit and pull have it")
+    ok(v["Q8_0"]["confidence"] == "high" and v["F16"]["confidence"] == "low", "which is sure of that one", v)
+    ok(v["F16"]["memory"]["kv"] == v["Q8_0"]["memory"]["kv"] and not v["F16"]["memory"]["estimated"],
+       "and knows the cache of the other", v["F16"])
     same(q.get("/v1/catalog/models?q=two").json["models"][0]["verdict"]["memory"]["kv"], v["F16"]["memory"]["kv"],
          "so does the list")
-    r, v = verdicts("set=Q8_0")
-    same((r["rests_on"]["headers"], v["Q8_0"]["confidence"]), (2, "high"), "the other one's on demand")
-    fit = rbee("fit", "acme/Two-GGUF:Q8_0", "--json", env_=ENV)
-    f = next(x["verdict"] for x in json.loads(fit.out) if x["verdict"]["quantization"] == "Q8_0")
+    r, v = verdicts("set=F16")
+    same((r["rests_on"]["headers"], v["F16"]["confidence"]), (2, "high"), "the other one's on demand")
+    fit = rbee("fit", "acme/Two-GGUF", "--json", env_=ENV)
+    f = next(x["verdict"] for x in json.loads(fit.out) if (x["verdict"]["quantization"] or "").upper() == "Q8_0")
     same({k: f[k] for k in ("compatible", "fits", "confidence", "evidence", "why", "warnings", "memory", "context")},
          {k: v["Q8_0"][k] for k in ("compatible", "fits", "confidence", "evidence", "why", "warnings", "memory", "context")},
          "rbee fit says the same")
@@ -325,6 +326,10 @@ def many(q):
 
 def token():
     with Queen("--token", "secret", env_=ENV) as q:
+        n = len(hub.seen["hub"])
+        for origin, asks in ((f"http://evil127.0.0.1:{q.port}", False), ("null", False), (f"http://127.0.0.1:{q.port}", True)):
+            model(q, "acme/Nowhere", headers={"Authorization": "Bearer secret", "Origin": origin})
+            ok((len(hub.seen["hub"]) > n) == asks, f"a page of {origin} {'makes' if asks else 'does not make'} us ask the Hub")
         for path in ("models", "models/acme/Tiny-GGUF", "facets"):
             same(q.get(f"/v1/catalog/{path}").status, 401, f"{path} needs the token")
         same(q.get("/v1/catalog/models", headers={"Authorization": "Bearer secret"}).status, 200, "and is open with it")
