@@ -78,18 +78,25 @@ static bool has_header(const struct page *p, size_t set)
     return false;
 }
 
-/* Runs before what is too large before what is not run; then the larger of what fits, else the
- * smaller. */
-static bool better(const struct verdict *a, const struct verdict *b)
+/* What judge_better() compares of them. */
+static struct judge_out out_of(const struct page *p, size_t i)
 {
-    int ra = a->compatible + (a->compatible && a->fits),
-        rb = b->compatible + (b->compatible && b->fits);
+    const struct verdict *v = &p->v[i];
+    struct judge_set set = {0};
 
-    if (ra != rb) return ra > rb;
-    if (a->memory.weights != b->memory.weights)
-        return ra == 2 ? a->memory.weights > b->memory.weights
-                       : a->memory.weights < b->memory.weights;
-    return a->decode > b->decode;
+    if (p->by_set) judge_set_from(&set, &p->m.sets[i / p->s->n_devices]);
+    return (struct judge_out){.compatible = v->compatible,
+                              .fits = v->fits,
+                              .distance = filename_distance(set.centibits),
+                              .memory = v->memory};
+}
+
+/* As search, pull and fit choose; of the same set the faster machine. */
+static bool better(const struct page *p, size_t i, size_t than)
+{
+    struct judge_out a = out_of(p, i), b = out_of(p, than);
+
+    return judge_better(&a, &b) || (!judge_better(&b, &a) && p->v[i].decode > p->v[than].decode);
 }
 
 /* All machines for one set. */
@@ -104,7 +111,7 @@ static void judge_row(struct page *p, size_t set, bool *any)
         if (d) d[k] = p->s->devices[k].device;
         p->runs = p->runs || (v[k].compatible && v[k].fits);
         p->compatible = p->compatible || v[k].compatible;
-        if (!*any || better(&v[k], &p->v[p->best])) p->best = (size_t)(&v[k] - p->v);
+        if (!*any || better(p, (size_t)(&v[k] - p->v), p->best)) p->best = (size_t)(&v[k] - p->v);
         *any = true;
     }
     if (d) verdict_elsewhere(v, n, p->a, d);
