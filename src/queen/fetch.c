@@ -67,7 +67,9 @@ static enum err fetch_detail(struct one *x, struct modeldb *db, struct arena *a)
         return err;
     if (!str_ieq(repo.id, str_c(x->id)))
         return ERR_FAIL(&x->e, NOTFOUND, "the Hub calls it '%.*s' now", STR(repo.id));
-    return modeldb_put(db, repo.id, repo.text, &x->e);
+    if ((err = modeldb_put(db, repo.id, repo.text, &x->e)) || repo.n_files) return err;
+    /* The row is better than nothing, but asking again would not make it a detail. */
+    return ERR_FAIL(&x->e, UNAVAILABLE, "the Hub does not say how large its files are");
 }
 
 /* Is it one of the files that make the set a model? Of a folder all small ones at its top may be.

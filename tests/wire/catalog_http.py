@@ -172,6 +172,18 @@ def folder(q):
        "SafeTensors, by config.json and the headers of the shards", r)
 
 
+def sizeless(q):
+    """A Hub that does not say how large files are is not asked over and over."""
+    hub.entries.append(entry("acme/Sizeless-GGUF", {}, gguf={"architecture": "llama", "total": 10 ** 9, "context_length": 4096},
+                             siblings=[{"rfilename": "x-Q4_0.gguf"}]))
+    r = whole(q, "acme/Sizeless-GGUF").json
+    ok(r["runs"] and r["sets"][0]["verdicts"][0]["verdict"]["memory"]["total"] > 5 * 10 ** 8, "judged by parameters and bits", r)
+    holds(r["rests_on"]["problem"], "how large", "and says what is not known")
+    n = len(asked("acme/Sizeless-GGUF"))
+    model(q, "acme/Sizeless-GGUF")
+    same(len(asked("acme/Sizeless-GGUF")), n, "the Hub is not asked again")
+
+
 def queries(q):
     for query in ("sort=beauty", "limit=0", "colour=red", "min_params=many", "cursor=xyz", "q=%ff", "q=%zz", "limit=2&limit=3",
                   "machine=nowhere"):
@@ -358,6 +370,7 @@ with Queen(env_=ENV) as queen:
     siblings(queen)
     refusals(queen)
     folder(queen)
+    sizeless(queen)
     queries(queen)
     bounded(queen)
     together(queen)
