@@ -17,6 +17,10 @@ uint64_t os_now_ns(void);   /* monotonic */
 int64_t os_unix_time(void); /* seconds */
 int os_cpu_count(void);     /* cores this process may use: affinity and cgroup quota respected */
 bool os_pin_thread(int cpu_index); /* index among the usable cores; false where not possible */
+/* The threads of this process, the calling one first; how many, at most `most`; 0 where the system
+ * does not say. */
+int os_threads(int *ids, int most);
+uint64_t os_thread_ns(int id); /* that the thread had a core so far; 0: not known */
 uint64_t os_mem_total(void);
 uint64_t os_mem_available(void);
 uint64_t os_rss(void); /* resident bytes of this process */

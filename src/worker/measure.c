@@ -6,14 +6,14 @@
  * every type. What a call costs beside its work is measured with a matrix of next to nothing.
  *
  * A rate is that of a typical call of several rounds over all types, since a machine that is shared
- * changes its pace: a type that was unlucky once is not so each time. Interrupted calls are the
+ * changes its pace: a type that was unlucky once is not so each time. Disturbed calls are the
  * slowest, those that found a cache warm the fastest; a third of all may be faster than typical.
+ * Where most are disturbed, the time counts that the threads had cores.
  */
 #include "worker/measure.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -26,13 +26,15 @@
 #define COLS          2048
 #define DECODE_ROWS   4096
 #define NARROW        4 /* times so many rows of so many times fewer columns, for what a row costs */
-#define PREFILL_ROWS  512 /* more where a thread would have few of them */
+#define PREFILL_ROWS  384 /* more where a thread would have few of them */
 #define ROWS_A_THREAD 96
-#define MANY          512 /* rows of a prompt's batch */
+#define MANY          256 /* rows of a prompt's batch */
 #define FEW           32
 #define ROUNDS        3
-#define CALLS         48 /* of one kind, that are counted */
-#define LEAST_CALLS   2  /* of a round, whatever they take */
+#define PATIENCE_NS   5000000000u /* no further round after it */
+#define QUIET         0.6 /* share of its time that a thread has its core, where nothing disturbs */
+#define CALLS         48  /* of one kind, that are counted */
+#define LEAST_CALLS   2   /* of a round, whatever they take */
 #define ROUND_NS      4000000u
 _Static_assert(REGION_LEAST >= (size_t)DECODE_ROWS * COLS * 8, "one matrix of doubles");
 /* The heads of a common model, and how many positions they look back. */
@@ -43,8 +45,9 @@ _Static_assert(REGION_LEAST >= (size_t)DECODE_ROWS * COLS * 8, "one matrix of do
 #define LANES    6 /* sequences of that length, taken in turn */
 #define PROMPT   128
 
+/* Of each call the time that passed, and that its threads had cores. */
 struct times {
-    uint64_t ns[CALLS];
+    uint64_t ns[CALLS], core_ns[CALLS];
     uint32_t n;
 };
 
@@ -60,6 +63,9 @@ struct rig {
     struct dev_weight weights[MATRICES];
     struct plan_cache cache;
     uint32_t prefill_rows;
+    uint64_t begun_ns, begun_core_ns; /* when it began, and the time of this thread then */
+    int ids[LIMIT_THREADS + 1];       /* of the threads that work, this one first */
+    int n_ids;
     struct dev *dev;
 };
 
@@ -71,12 +77,37 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Seconds of a typical undisturbed call: a third are faster. 0: none. */
-static double typical(struct times *t)
+static uint64_t core_ns(const struct rig *r, int n_ids)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < n_ids; i++)
+        sum += os_thread_ns(r->ids[i]);
+    return sum;
+}
+
+/* The share of its time that this thread, which works or spins, had its core since the rig was
+ * made. */
+static double quiet_of(const struct rig *r)
+{
+    uint64_t took = os_now_ns() - r->begun_ns, had = core_ns(r, 1) - r->begun_core_ns;
+    return r->n_ids && had < took ? (double)had / (double)took : 1;
+}
+
+static uint64_t quantile(uint64_t *ns, uint32_t n, uint32_t i)
+{
+    qsort(ns, n, sizeof *ns, by_value);
+    return ns[i];
+}
+
+/* Seconds of a typical undisturbed call; 0: none. Where calls are interrupted, threads together had
+ * cores for so long as they would have had alone, or a little longer while one waited for another.
+ */
+static double typical(struct times *t, double quiet)
 {
     if (t->n == 0) return 0;
-    qsort(t->ns, t->n, sizeof *t->ns, by_value);
-    return (double)t->ns[t->n / 3] / 1e9;
+    if (quiet >= QUIET) return (double)quantile(t->ns, t->n, t->n / 3) / 1e9;
+    uint64_t fastest = quantile(t->ns, t->n, 0), core = quantile(t->core_ns, t->n, t->n / 3);
+    return (double)(core && core < fastest ? core : fastest) / 1e9;
 }
 
 /* Calls the steps in turn for a round; the first call, in which pages are new, does not count. */
@@ -89,10 +120,12 @@ static void call(const struct rig *r, uint32_t n_steps, const struct batch *b, u
         const struct plan_step *s = &r->steps[i % n_steps];
         const struct batch *x = &b[i % n_batches];
         r->be->begin(r->dev, x);
-        uint64_t start = os_now_ns();
+        uint64_t core = core_ns(r, r->n_ids), start = os_now_ns();
         r->be->op[s->op](r->dev, s, x);
         now = os_now_ns();
-        if (i > 0 && t->n < CALLS) t->ns[t->n++] = now - start;
+        if (i == 0 || t->n == CALLS) continue;
+        t->core_ns[t->n] = (core_ns(r, r->n_ids) - core) / r->n_threads;
+        t->ns[t->n++] = now - start;
     }
 }
 
@@ -124,7 +157,9 @@ static enum err open_rig(struct rig *r, uint32_t rows, uint32_t n_blocks, enum d
     r->plan.steps = r->steps;
     r->plan.tensors = r->tensors;
     r->plan.out = REG_G;
-    return r->be->open(&r->dev, &r->plan, r->weights, &c, e);
+    enum err err = r->be->open(&r->dev, &r->plan, r->weights, &c, e);
+    r->n_ids = os_threads(r->ids, (int)r->n_threads);
+    return err;
 }
 
 /* Products with as many matrices as the region holds. The first lies where the last plan's ended or
@@ -267,8 +302,8 @@ static double rate(double work, double seconds)
 static void product_rates(struct speed_rates *r, const struct rig *rig, enum dtype t,
                           struct times *times)
 {
-    double one = typical(&times[DECODE]), few = typical(&times[PREFILL_FEW]);
-    double many = typical(&times[PREFILL_MANY]), n = (double)rig->prefill_rows * COLS;
+    double one = typical(&times[DECODE], r->quiet), few = typical(&times[PREFILL_FEW], r->quiet);
+    double many = typical(&times[PREFILL_MANY], r->quiet), n = (double)rig->prefill_rows * COLS;
     double per_row = (many - few) / (MANY - FEW);
     double fixed = r->step + r->row * DECODE_ROWS;
     r->decode[t] = rate((double)DECODE_ROWS * COLS, one > 2 * fixed ? one - fixed : one);
@@ -281,15 +316,16 @@ static void product_rates(struct speed_rates *r, const struct rig *rig, enum dty
 static void all_rates(struct speed_rates *r, const struct rig *rig, struct measured *m)
 {
     double values = HEADS_KV * 2.0 * HEAD_DIM, keys = BACK - (PROMPT - 1) / 2.0;
-    double narrow = typical(&m->narrow), wide = typical(&m->product[ROW_TYPE][DECODE]);
-    double tiny = typical(&m->tiny), work = wide * TINY_ROWS / DECODE_ROWS;
+    double narrow = typical(&m->narrow, r->quiet),
+           wide = typical(&m->product[ROW_TYPE][DECODE], r->quiet);
+    double tiny = typical(&m->tiny, r->quiet), work = wide * TINY_ROWS / DECODE_ROWS;
     r->step = tiny > work ? tiny - work : 0;
     if (narrow > wide) r->row = (narrow - wide) / ((NARROW - 1) * DECODE_ROWS);
-    r->values = rate((double)MANY * COLS, typical(&m->values));
+    r->values = rate((double)MANY * COLS, typical(&m->values, r->quiet));
     for (int t = 0; t < DTYPE_COUNT; t++) {
         if (rig->be->has(OP_LINEAR, (enum dtype)t))
             product_rates(r, rig, (enum dtype)t, m->product[t]);
-        double decode = typical(&m->decode[t]), prompt = typical(&m->prompt[t]);
+        double decode = typical(&m->decode[t], r->quiet), prompt = typical(&m->prompt[t], r->quiet);
         r->cache[t] = rate(values * BACK, decode > 2 * r->step ? decode - r->step : decode);
         r->attend[t] = rate(values * GROUP * keys * PROMPT, prompt);
     }
@@ -298,7 +334,8 @@ static void all_rates(struct speed_rates *r, const struct rig *rig, struct measu
 static enum err all(struct rig *r, struct measured *m, struct err_info *e)
 {
     enum err err = ERR_OK;
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < ROUNDS && (!round || os_now_ns() - r->begun_ns < PATIENCE_NS);
+         round++) {
         if ((err = small_steps(r, m, e))) return err;
         for (int t = 0; t < DTYPE_COUNT; t++)
             if (r->be->has(OP_LINEAR, (enum dtype)t) &&
@@ -321,14 +358,6 @@ static void fill(uint8_t *p, size_t n)
         uint64_t v = 0x2828282828282828u + (x >> 4 & 0x0f0f0f0f0f0f0f0fu);
         memcpy(p + i, &v, 8);
     }
-}
-
-/* Of this thread, which works or spins as long as it has its core. */
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t)) return 0;
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static size_t region_size(uint32_t n_threads)
@@ -357,10 +386,11 @@ enum err measure_rates(struct speed_rates *rates, const struct backend *be, uint
         *r = (struct rig){.be = be, .n_threads = threads, .region = region, .size = size};
         r->prefill_rows = ROWS_A_THREAD * threads;
         if (r->prefill_rows < PREFILL_ROWS) r->prefill_rows = PREFILL_ROWS;
-        double cpu = cpu_seconds(), start = (double)os_now_ns() / 1e9;
+        r->n_ids = os_threads(r->ids, 1);
+        r->begun_ns = os_now_ns();
+        r->begun_core_ns = core_ns(r, 1);
         err = all(r, m, e);
-        double took = (double)os_now_ns() / 1e9 - start, had = cpu_seconds() - cpu;
-        rates->quiet = took > 0 && had < took ? had / took : 1;
+        rates->quiet = quiet_of(r);
         if (!err) all_rates(rates, r, m);
     }
     mem_free(region);
