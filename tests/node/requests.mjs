@@ -17,14 +17,17 @@ export function vectors(root) {
     const found = [];
     for (const file of readdirSync(dir).filter((f) => f.endsWith('.json')).sort()) {
         const cases = json(join(dir, file));
-        if (!Array.isArray(cases) || !cases.every((c) => c.want)) continue;
-        for (const { name, want, ...rest } of cases)
+        if (!Array.isArray(cases)) continue;
+        for (const { name, want, ...rest } of cases) {
+            // Of configs.json only the config is asked; what it is held against is of C alone.
+            const asked = want ? rest : { config: rest.config, context: 1024, slots: 1 };
             found.push({
                 name: `${file}: ${name}`,
-                module: moduleOf(rest),
-                request: JSON.stringify({ call: 'check_model_worker_compatibility', worker: caps, ...rest }),
-                want: JSON.stringify(want),
+                module: moduleOf(asked),
+                request: JSON.stringify({ call: 'check_model_worker_compatibility', worker: caps, ...asked }),
+                want: want && JSON.stringify(want),
             });
+        }
     }
     return found;
 }

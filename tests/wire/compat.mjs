@@ -1,7 +1,7 @@
 // The npm package @rbee/compat: the same bytes natively, in Node and in Chromium; wrong inputs; memory; and the package
 // as a new user installs it, in a strict TypeScript project.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -424,10 +424,19 @@ function newProject() {
     const project = join(home, 'project');
     cpSync(join(root, 'tests/node/project'), project, { recursive: true });
     if (run('npm install', 'npm', ['install', '--offline', '--no-audit', '--no-fund', join(home, filename)], { cwd: project }) === undefined) return;
-    // Every vector's answer is a Verdict, no member more or less.
-    mkdirSync(join(project, 'src'), { recursive: true });
-    const verdicts = vectors(root).map((v) => `    ${v.want},\n`).join('');
-    writeFileSync(join(project, 'src/verdicts.ts'), `import type { Verdict } from "@rbee/compat";\n\nexport const verdicts: Verdict[] = [\n${verdicts}];\n`);
+    // Every answer is of the type that its function has, no member more or less.
+    const types = { check_model_worker_compatibility: 'Verdict', list_workers: '{ workers: Worker[] }', get_worker: 'Worker',
+        compatibility: '{ rows: MatrixRow[] }', catalog_find: 'CatalogPage', catalog_facets: 'Facets', catalog_get: 'CatalogModel',
+        check_gguf_header: 'HeaderAnswer' };
+    const answers = Object.fromEntries(Object.keys(types).map((call) => [call, []]));
+    requests.slice(0, requests.length - real(root).length).forEach((r, i) => {
+        const known = answers[r.request.match(/^\{"call":"(\w+)"/)?.[1]];
+        if (known && !native[i].startsWith('{"error"') && native[i].length < 300_000) known.push(native[i]);
+    });
+    ok(Object.values(answers).every((list) => list.length > 0), 'there are answers of all types', Object.keys(answers).filter((k) => !answers[k].length));
+    const lists = Object.entries(answers).map(([call, list]) => `export const ${call}: (${types[call]})[] = [\n${list.join(',\n')}\n];\n`);
+    writeFileSync(join(project, 'src/answers.ts'), `import type { CatalogModel, CatalogPage, Facets, MatrixRow, Verdict, Worker } from "@rbee/compat";
+import type { HeaderAnswer } from "@rbee/compat/files";\n\n${lists.join('\n')}`);
     const tsc = join(npm, 'node_modules/.bin/tsc');
     if (run('a strict project compiles, by the rules of Node', tsc, ['-p', '.'], { cwd: project }) === undefined) return;
     run('and by those of bundlers for pages', tsc, ['-p', 'tsconfig.web.json'], { cwd: project });

@@ -30,7 +30,7 @@ import type {
 import { wasmBytes } from "@rbee/compat/bytes";
 import { checkGgufHeader, checkModelFiles, initFiles } from "@rbee/compat/files";
 import type { HeaderAnswer } from "@rbee/compat/files";
-import { verdicts } from "./verdicts.js";
+import { check_model_worker_compatibility } from "./answers.js";
 
 declare const console: { log(...words: unknown[]): void };
 
@@ -149,7 +149,7 @@ async function main(): Promise<void> {
   catalogue(repository);
   files();
   errors();
-  must(verdicts.length > 20, "the vectors are verdicts");
+  must(check_model_worker_compatibility.length > 20, "the vectors are verdicts");
   void [noFormat, misspelt, noFilter, noQuery, write, noCode];
   console.log("all is well");
 }
