@@ -13,7 +13,7 @@ import termios
 import threading
 
 from _hub import TOKEN, Hub, llama_folder, llama_gguf, split
-from _rbee import HOME, MODELS, RBEE, SLOW, WORKER, all_gone, done, env, free_port, holds, make_model, ok, rbee, same, start, wait_for
+from _rbee import HOME, MODELS, RBEE, SLOW, WORKER, all_gone, done, env, free_port, holds, make_model, ok, rbee, same, skip, start, wait_for
 
 OWN = f"{HOME}/pulled"
 GB = ["--bandwidth", "20"]
@@ -250,14 +250,17 @@ ok(wait_for(lambda: rbee("ps", env_=settings()).code == 0, 20), "a queen")
 
 def hers():
     r, rows = fit("acme/Tiny-GGUF")
-    known = rows and rows[0]["machine"] != "this machine" and rows[0]["verdict"]["decode_tokens_per_s"]
+    known = rows and rows[0]["machine"] != "this machine" and (SLOW > 1 or rows[0]["verdict"]["decode_tokens_per_s"])
     return (r, rows) if known else None
 
 
 r, rows = wait_for(hers, 60, 1) or fit("acme/Tiny-GGUF")
 same({x["machine"] for x in rows}, {os.uname().nodename}, "her machines by their names")
 ok(r.code == 0 and rows[0]["device"] == "cpu" and rows[0]["worker"] == "llm-worker-rbee-cpu", "device and worker", rows)
-ok(rows[0]["verdict"]["decode_tokens_per_s"] and rows[0]["verdict"]["confidence"] == "high", "with speeds as they were measured", rows[0])
+if SLOW > 1:
+    skip("a worker below a sanitizer does not measure itself in time")
+else:
+    ok(rows[0]["verdict"]["decode_tokens_per_s"] and rows[0]["verdict"]["confidence"] == "high", "with speeds as they were measured", rows[0])
 r, rows = fit("acme/Tiny-GGUF", "--here")
 same({x["machine"] for x in rows}, {"this machine"}, "or this machine alone")
 r, rows = fit("acme/Tiny-GGUF", "--memory", "1MiB")
