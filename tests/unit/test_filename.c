@@ -163,9 +163,12 @@ static void test_catalogue(void)
         return;
     }
     arena_init(&a, MIB(256));
-    ok(!map_read_file(path, MIB(64), &text, &n, &e) && !json_parse(&a, (str){text, n}, &all, &e) &&
-           all->type == JSON_ARR,
-       "the catalogue is JSON");
+    if (map_read_file(path, MIB(64), &text, &n, &e) || json_parse(&a, (str){text, n}, &all, &e)) {
+        ok(false, "the catalogue is JSON: %s", e.text);
+        arena_fini(&a);
+        return;
+    }
+    ok(all->type == JSON_ARR, "the catalogue is a list");
     for (size_t i = 0; i < all->n; i++) {
         const struct json *q = json_get(&all->items[i], "quants");
         for (size_t k = 0; q && k < q->n; k++)

@@ -69,8 +69,8 @@ static const char *const texts[] = {"Hello world",
                                     " ",
                                     "   ",
                                     "\n\n\t x\r\n",
-                                    "na\xC3\xAFve caf\xC3\xA9 \xE4\xBD\xA0\xE5\xA5\xBD "
-                                    "\xF0\x9F\x98\x80\xF0\x9F\x91\xA8\xE2\x80\x8D",
+                                    ("na\xC3\xAFve caf\xC3\xA9 \xE4\xBD\xA0\xE5\xA5\xBD "
+                                     "\xF0\x9F\x98\x80\xF0\x9F\x91\xA8\xE2\x80\x8D"),
                                     "don't I'LL we're 1234567 3.14",
                                     "<s>not a token</s> <unk><|im_end|>",
                                     "\xE2\x96\x81 and \xE2\x96\x81\xE2\x96\x81 as text",
@@ -439,8 +439,8 @@ static void put_specs(buf *b, char kind, char fallback)
 static void pieces(buf *b)
 {
     static const char *const words[] = {"\xE2\x96\x81", "a", "b", "ab",
-                                        "\xE2\x96\x81"
-                                        "ab"};
+                                        ("\xE2\x96\x81"
+                                         "ab")};
     put_piece(b, "<unk>", 0, 2);
     put_piece(b, "<s>", 0, 3);
     put_piece(b, "</s>", 0, 3);
