@@ -105,6 +105,16 @@ here = fit(f"{OWN}/acme/Llama-ST", *GB)[1]
 same(here and here[0]["verdict"], folder[0]["verdict"], "which say what the folder itself says, once it is here")
 shutil.rmtree(OWN, ignore_errors=True)
 
+hub.repos["acme/Many-ST"] = {n: b for n, b in llama_folder().items() if not n.endswith(".safetensors")}
+for i in range(70):
+    hub.repos["acme/Many-ST"][f"model.safetensors-{i + 1:05d}-of-00070.safetensors"] = b"x" * 3000
+hub.clear()
+r, many = fit("acme/Many-ST", *GB)
+ok(r.code == 0 and many[0]["verdict"]["confidence"] == "low" and "config.json" in many[0]["verdict"]["evidence"],
+   "of very many shards config.json has to do", r)
+ok(not any(".safetensors-" in p for p, _, _ in hub.seen["cdn"]), "none of them was read", hub.seen["cdn"])
+same(many[0]["verdict"]["memory"]["kv"], folder[0]["verdict"]["memory"]["kv"], "and the cache is as exact")
+
 # ---- memory ----
 r, rows = fit("acme/Mistral-7B-GGUF", *GB, "--memory", "8GiB")
 same([x["verdict"]["fits"] for x in rows], [True, False, False], "which files fit into 8 GiB")
