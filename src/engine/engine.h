@@ -50,8 +50,8 @@ struct engine_conf {
     uint32_t n_slots;   /* sequences at once; 0: 16 */
     uint32_t max_batch; /* tokens of one step; 0: 512 */
     uint32_t max_out;   /* logits rows of one step; 0: n_slots */
-    uint64_t kv_budget; /* bytes of KV cache; 0: n_slots sequences of n_ctx, at most 2 GiB, at least
-                           one */
+    uint64_t kv_budget; /* bytes of KV cache; 0: n_slots sequences of n_ctx, at least one, and at
+                           most 2 GiB unless both are given */
     enum dtype ktype, vtype; /* of the KV cache: F32, F16, BF16, Q8_0, Q4_0; zero is F32 */
     const char *isa;         /* see dev_conf */
     enum engine_want want;

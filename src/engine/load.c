@@ -48,6 +48,7 @@ static void take_sizes(struct engine_conf *c, const struct memory_conf *m)
     c->n_slots = m->n_slots;
     c->max_batch = m->max_batch;
     c->max_out = m->max_out;
+    c->kv_budget = m->kv_budget;
 }
 
 /* Fills in the defaults, which need the model, and checks what was given. */
@@ -258,7 +259,7 @@ static struct need needs(const struct load *l, const struct engine_conf *c, load
 static bool smaller(const struct load *l, load_extra_fn *extra, uint64_t avail,
                     struct engine_conf *c)
 {
-    c->kv_budget = 0;
+    c->kv_budget = MEMORY_KV_ALL;
     for (;;) {
         if (needs(l, c, extra).total <= avail) return true;
         if (!memory_smaller(&c->n_ctx, &c->n_slots)) return false;

@@ -40,6 +40,8 @@ static uint64_t mul(uint64_t a, uint64_t b)
 
 static void defaults(struct memory_conf *c, uint32_t n_ctx_train)
 {
+    /* Who says how many of which length means that all of them have room. */
+    if (c->n_ctx && c->n_slots && !c->kv_budget) c->kv_budget = MEMORY_KV_ALL;
     if (!c->n_ctx) c->n_ctx = n_ctx_train < DEFAULT_CTX ? n_ctx_train : DEFAULT_CTX;
     if (!c->n_slots) c->n_slots = DEFAULT_SLOTS;
     if (!c->max_batch) c->max_batch = DEFAULT_BATCH;
@@ -115,7 +117,7 @@ static uint32_t blocks_of(const struct memory_conf *c, uint64_t bytes)
     uint64_t one = ((uint64_t)c->n_ctx + MEMORY_BLOCK - 1) / MEMORY_BLOCK, all = one * c->n_slots;
     uint64_t budget = c->kv_budget ? c->kv_budget : DEFAULT_KV_BUDGET;
     uint64_t n = bytes ? budget / bytes : all;
-    if (!c->kv_budget && n > all) n = all;
+    if (n > all && (!c->kv_budget || c->kv_budget == MEMORY_KV_ALL)) n = all;
     if (n < one) n = one;
     return n < UINT32_MAX / MEMORY_BLOCK ? (uint32_t)n : UINT32_MAX / MEMORY_BLOCK;
 }
@@ -359,7 +361,7 @@ bool memory_smaller(uint32_t *n_ctx, uint32_t *n_slots)
 bool memory_shrink_of(const struct memory_shape *s, struct memory_conf *c, uint64_t weights,
                       uint64_t bytes)
 {
-    c->kv_budget = 0;
+    c->kv_budget = MEMORY_KV_ALL; /* as if asked for: so it will be */
     for (;;) {
         if (memory_need_of(s, c, weights).total <= bytes) return true;
         if (!memory_smaller(&c->n_ctx, &c->n_slots)) return false;

@@ -14,7 +14,8 @@ struct json;
 struct jsonw;
 
 #define MEMORY_BLOCK        32 /* positions that the KV cache is handed out by; KV_BLOCK of a back end */
-#define MEMORY_SMALLEST_CTX 256 /* that is offered when memory is short */
+#define MEMORY_SMALLEST_CTX 256        /* that is offered when memory is short */
+#define MEMORY_KV_ALL       UINT64_MAX /* kv_budget: what all slots take, however much */
 
 /* Zero: not asked for. */
 struct memory_conf {
@@ -23,7 +24,8 @@ struct memory_conf {
     uint32_t
         max_batch;    /* tokens of one step; default 512, a whole text where it must be one batch */
     uint32_t max_out; /* rows of results of one step */
-    uint64_t kv_budget; /* bytes; default: all slots, at most 2 GiB, at least one sequence */
+    uint64_t kv_budget; /* bytes, for at least one sequence; default: what all slots take, and at
+                           most 2 GiB unless both n_ctx and n_slots are asked for */
     enum dtype ktype, vtype;
     uint32_t n_threads;
     bool all_rows; /* results of all tokens are wanted, not only of the last ones */

@@ -53,12 +53,19 @@ struct worker_conf {
          NULL,    "sequences decoded together; 0: 16"},                                            \
         {"batch", 0,    OPT_INT, offsetof(T, member.batch),   "N", NULL, NULL, 0,                  \
          2048,    NULL, NULL,    "tokens of one step; 0: 512"},                                    \
-        {"kv-budget", 0,                                                                           \
-         OPT_SIZE,    offsetof(T, member.kv_budget),                                               \
-         "BYTES",     NULL,                                                                        \
-         NULL,        0,                                                                           \
-         1e15,        NULL,                                                                        \
-         NULL,        "memory for the KV cache; 0: what slots and ctx need, at most 2G"},          \
+        {"kv-budget",                                                                              \
+         0,                                                                                        \
+         OPT_SIZE,                                                                                 \
+         offsetof(T, member.kv_budget),                                                            \
+         "BYTES",                                                                                  \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         0,                                                                                        \
+         1e15,                                                                                     \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "memory for the KV cache; 0: what slots and ctx need, at most 2G "                        \
+         "unless both are given"},                                                                 \
         {"kv-type",                                                                                \
          0,                                                                                        \
          OPT_ENUM,                                                                                 \

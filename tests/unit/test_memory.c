@@ -245,6 +245,20 @@ static void test_rules(void)
     is_int(memory_blocks(&p, &c), 128, "and never less than one sequence");
     c.kv_budget = MIB(32);
     is_int(memory_blocks(&p, &c), 256, "a budget buys what it buys");
+
+    struct plan_cache many[] = {{64, 128, 128}};
+    p.caches = many;
+    struct meta m = {.n_ctx_train = 65536};
+    c = (struct memory_conf){.n_ctx = 16384, .n_slots = 16, .ktype = DTYPE_F16, .vtype = DTYPE_F16};
+    memory_defaults(&c, &m);
+    is_int(memory_blocks(&p, &c), 16 * 512, "context and slots are asked for: all have room");
+    c = (struct memory_conf){.n_ctx = 16384, .ktype = DTYPE_F16, .vtype = DTYPE_F16};
+    memory_defaults(&c, &m);
+    is_int(memory_kv(&p, &c, memory_blocks(&p, &c)), (uint64_t)2 << 30, "else they share 2 GiB");
+    c = (struct memory_conf){.n_ctx = 16384, .n_slots = 16, .kv_budget = MIB(64)};
+    memory_defaults(&c, &m);
+    is_int(c.kv_budget, MIB(64), "a budget that is given stands");
+    p.caches = caches;
     c = (struct memory_conf){.n_ctx = 4096,
                              .n_slots = 4,
                              .max_batch = 512,
