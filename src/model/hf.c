@@ -90,23 +90,12 @@ static enum err put_template(struct hf *h, const char *dir)
     return ERR_OK;
 }
 
-/* sentence-transformers states how token vectors become one. */
 static enum err put_pooling(struct hf *h, const char *dir)
 {
-    static const struct {
-        const char *member;
-        uint32_t id; /* of the GGUF key */
-    } kinds[] = {{"pooling_mode_mean_tokens", 1},
-                 {"pooling_mode_cls_token", 2},
-                 {"pooling_mode_lasttoken", 3}};
     const struct json *conf;
     enum err r = read_json(h, dir, "1_Pooling/config.json", &conf);
 
-    for (size_t i = 0; !r && conf && i < sizeof kinds / sizeof *kinds; i++)
-        if (json_bool(json_get(conf, kinds[i].member), false)) {
-            hf_put_u32(h, "pooling_type", kinds[i].id);
-            break;
-        }
+    if (!r) hf_put_pooling(h, conf);
     return r;
 }
 

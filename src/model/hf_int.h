@@ -103,6 +103,9 @@ MUST_CHECK enum err hf_config(struct hf *h, char *text, size_t n);
 MUST_CHECK enum err hf_take_keys(struct hf *h);
 /* A template, or of a list of named ones the default. */
 str hf_template(const struct json *v);
+/* How token vectors become one, as sentence-transformers says in 1_Pooling/config.json; NULL: it
+ * does not. */
+void hf_put_pooling(struct hf *h, const struct json *conf);
 
 /* ---- hf_rope: scalings ---- */
 MUST_CHECK enum err hf_rope_keys(struct hf *h);

@@ -50,8 +50,7 @@ static void put_token(struct hf *h, const struct json *from, const char *member,
     if (id >= 0 && id < (int64_t)LIMIT_VOCAB) gguf_write_u32(&h->w, key, (uint32_t)id);
 }
 
-/* How token vectors become one, as sentence-transformers says. */
-static void put_pooling(struct hf *h, const struct json *conf)
+void hf_put_pooling(struct hf *h, const struct json *conf)
 {
     static const struct {
         const char *member;
@@ -81,7 +80,7 @@ static enum err other_files(struct hf *h, const struct hf_meta_files *f)
     if (text.n && text.n <= LIMIT_TEMPLATE) gguf_write_str(&h->w, "tokenizer.chat_template", text);
     put_token(h, gen, "bos_token_id", "tokenizer.ggml.bos_token_id");
     put_token(h, gen, "eos_token_id", "tokenizer.ggml.eos_token_id");
-    put_pooling(h, pool);
+    hf_put_pooling(h, pool);
     return ERR_OK;
 }
 

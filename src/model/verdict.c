@@ -259,7 +259,7 @@ const char *verdict_confidence_name(enum verdict_confidence c)
     return names[c];
 }
 
-static void write_lines(struct jsonw *w, const char *key, const struct verdict_lines *l)
+void verdict_write_lines(struct jsonw *w, const char *key, const struct verdict_lines *l)
 {
     jsonw_key(w, key);
     jsonw_arr(w);
@@ -295,9 +295,9 @@ void verdict_write(const struct verdict *v, struct jsonw *w)
     jsonw_kc(w, "confidence", verdict_confidence_name(v->confidence));
     jsonw_kstr(w, "evidence", v->evidence);
     jsonw_kc(w, "why", judge_why_name(v->why));
-    write_lines(w, "reasons", &v->reasons);
-    write_lines(w, "warnings", &v->warnings);
-    write_lines(w, "recommendations", &v->recommendations);
+    verdict_write_lines(w, "reasons", &v->reasons);
+    verdict_write_lines(w, "warnings", &v->warnings);
+    verdict_write_lines(w, "recommendations", &v->recommendations);
     jsonw_kstr(w, "architecture", v->arch);
     jsonw_kc(w, "format", filename_format_name(v->format));
     jsonw_kstr(w, "quantization", v->quant);

@@ -278,15 +278,6 @@ static void write_model(const struct page *p, enum shelf_missing missing, struct
     jsonw_end(w, '}');
 }
 
-static void write_lines(struct jsonw *w, const char *key, const struct verdict_lines *l)
-{
-    jsonw_key(w, key);
-    jsonw_arr(w);
-    for (uint32_t i = 0; i < l->n; i++)
-        jsonw_str(w, l->line[i]);
-    jsonw_end(w, ']');
-}
-
 /* An error object as all others are, with the reasons beside the message. */
 static void write_refusal(const struct page *p, struct jsonw *w)
 {
@@ -303,8 +294,8 @@ static void write_refusal(const struct page *p, struct jsonw *w)
     jsonw_kc(w, "code", err_name(ERR_NOMODEL));
     jsonw_kstr(w, "model", p->m.id);
     jsonw_kc(w, "why", judge_why_name(v->why));
-    write_lines(w, "reasons", &v->reasons);
-    write_lines(w, "recommendations", &v->recommendations);
+    verdict_write_lines(w, "reasons", &v->reasons);
+    verdict_write_lines(w, "recommendations", &v->recommendations);
     jsonw_kc(w, "show", "add all=1 to see it all the same");
     jsonw_end(w, '}');
     jsonw_end(w, '}');
