@@ -327,6 +327,13 @@ static void describe(struct fit *f, const struct precheck *p, const struct line 
                      m->licence.n ? ", " : "", STR(m->licence), m->gated ? ", gated" : "");
 }
 
+static str smaller(struct fit *f, const struct verdict *v)
+{
+    bool one = v->fit_slots == 1;
+    return arena_printf(&f->arena, "%u slot%s of %u fit%s", v->fit_slots, one ? "" : "s",
+                        v->fit_ctx, one ? "s" : "");
+}
+
 static void recommend(struct fit *f, const struct precheck *p)
 {
     const struct machine_device *d = largest(f);
@@ -337,8 +344,8 @@ static void recommend(struct fit *f, const struct precheck *p)
     precheck_judge(p, &who, &v);
     if (!precheck_runs(&v, &f->ask)) return;
     f->best = v.fits ? arena_printf(&f->arena, "Best: rbee pull %.*s (%s)", STR(name), p->pick.why)
-                     : arena_printf(&f->arena, "Best: rbee pull %.*s (%s; %u x %u fits)", STR(name),
-                                    p->pick.why, v.fit_slots, v.fit_ctx);
+                     : arena_printf(&f->arena, "Best: rbee pull %.*s (%s; %.*s)", STR(name),
+                                    p->pick.why, STR(smaller(f, &v)));
 }
 
 /* Also where no header may be read: then by what the Hub says. */
@@ -445,8 +452,7 @@ static str why_of(struct fit *f, const struct verdict *v, bool full)
     if (!full && v->compatible && !v->fits) {
         cli_bytes(v->short_by, less);
         if (v->fit_slots)
-            return arena_printf(&f->arena, "%s short; %u x %u fits", less, v->fit_slots,
-                                v->fit_ctx);
+            return arena_printf(&f->arena, "%s short; %.*s", less, STR(smaller(f, v)));
         return arena_printf(&f->arena, "%s short", less);
     }
     if (v->recommendations.n)

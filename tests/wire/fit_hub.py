@@ -204,7 +204,7 @@ hub.more["acme/Pair-GGUF"] = {"gguf": {"total": 7241732096, "architecture": "lla
 t = screen(100, "acme/Pair-GGUF", *GB, "--memory", "7.5GiB")
 ok("pull acme/Pair-GGUF:Q3_K_M" in t and "Q4_K_M would not" in t, "weights that fit without their cache are not taken", t)
 t = screen(100, "acme/Pair-GGUF", *GB, "--memory", "8GiB")
-ok("pull acme/Pair-GGUF:Q4_K_M (the usual choice of 2 there; 1 x 4096 fits)" in t, "with room for one sequence they are", t)
+ok("pull acme/Pair-GGUF:Q4_K_M (the usual choice of 2 there; 1 slot of 4096 fits)" in t, "with room for one sequence they are", t)
 t = screen(100, "acme/Pair-GGUF", *GB, "--memory", "8GiB", "--context", "16384", "--slots", "1")
 ok("pull acme/Pair-GGUF:Q3_K_M" in t, "unless a longer one is asked for", t)
 
