@@ -440,7 +440,7 @@ static const struct table_col cols[] = {
     {"MODEL", false, TABLE_CUT_MIDDLE, 18, 0}, {"SIZE", true, TABLE_NO_CUT, 0, 4},
     {"MACHINE", false, TABLE_CUT_END, 12, 5},  {"VERDICT", false, TABLE_NO_CUT, 0, 0},
     {"SURE", false, TABLE_NO_CUT, 0, 6},       {"MEMORY", true, TABLE_NO_CUT, 0, 0},
-    {"TOK/S", true, TABLE_NO_CUT, 0, 0},       {"WHY", false, TABLE_CUT_END, 28, 0},
+    {"TOK/S", true, TABLE_NO_CUT, 0, 0},       {"WHY", false, TABLE_CUT_END, 34, 0},
 };
 
 /* In a pipe all of it; beside other columns of a terminal the shortest that says it. */
