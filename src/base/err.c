@@ -34,7 +34,8 @@ static void clean(char *text)
         size_t from = at;
         uint32_t cp = utf8_next(s, &at);
 
-        if (cp == UTF8_BAD || cp < 0x20 || cp == 0x7f) text[from] = '?';
+        if (cp == UTF8_BAD || cp < 0x20 || (cp >= 0x7f && cp < 0xa0))
+            memset(text + from, '?', at - from);
     }
 }
 

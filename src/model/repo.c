@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
+
 #define PATH_PART_MAX 240 /* room for what a partial file's name adds */
 
 static bool word_ok(str s, const char *more, size_t most)
@@ -34,13 +36,20 @@ bool repo_revision_ok(str revision)
     return revision.n <= 200;
 }
 
+/* Not what gives orders to a terminal or turns the direction of writing. */
+static bool char_ok(uint32_t c)
+{
+    return c != UTF8_BAD && c >= 0x20 && (c < 0x7f || c >= 0xa0) && c != '\\' && c != 0x200e &&
+           c != 0x200f && (c < 0x202a || c > 0x202e) && (c < 0x2066 || c > 0x2069);
+}
+
 bool repo_path_ok(str path)
 {
     str rest = path;
 
     if (path.n > 1024) return false;
-    for (size_t i = 0; i < path.n; i++) {
-        if ((unsigned char)path.p[i] < 0x20 || path.p[i] == 0x7f || path.p[i] == '\\') return false;
+    for (size_t at = 0; at < path.n;) {
+        if (!char_ok(utf8_next(path, &at))) return false;
     }
     do {
         str part = str_cut(rest, '/', &rest);

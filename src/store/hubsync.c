@@ -133,10 +133,13 @@ static enum err read_page(void *owner, str body, struct err_info *e)
 static void note_bad(struct sync *s, const struct json *v, const struct err_info *e)
 {
     str id = json_str(json_get(v, "id"), S("an entry without a name"));
+    struct err_info line; /* an error keeps no control characters */
 
     if (s->stage == WHOLE_TREND || s->stage == RECENT_TREND) return; /* it was met before */
     if (s->done->bad++) return;
-    snprintf(s->done->why, sizeof s->done->why, "%.*s: %.100s", STR(str_sub(id, 0, 80)), e->text);
+    (void)err_fail(&line, e->code, e->file, e->line, "%.*s: %.100s", STR(str_sub(id, 0, 80)),
+                   e->text);
+    snprintf(s->done->why, sizeof s->done->why, "%.199s", line.text);
 }
 
 /* What a recent walk has enough of: everything at and behind it is older than the last walk. */

@@ -185,9 +185,12 @@ struct import {
 static void note_bad(struct import *x, const struct json *v, const struct err_info *why)
 {
     str id = json_str(json_get(v, "id"), S("an entry without a name"));
+    struct err_info line; /* an error keeps no control characters */
 
     if (x->done->bad++) return;
-    snprintf(x->done->why, sizeof x->done->why, "%.*s: %.100s", STR(str_sub(id, 0, 80)), why->text);
+    (void)err_fail(&line, why->code, why->file, why->line, "%.*s: %.100s", STR(str_sub(id, 0, 80)),
+                   why->text);
+    snprintf(x->done->why, sizeof x->done->why, "%.199s", line.text);
 }
 
 static enum err take_shapes(struct import *x, str id, const struct json *shapes, struct err_info *e)
@@ -355,7 +358,8 @@ enum err snapshot_import(struct modeldb *db, const char *path, const struct snap
     err = snapshot_import_from(db, read_fd, &fd, c, done, &why);
     if (!in) close(fd);
     if (err == ERR_FORMAT || err == ERR_UNSUPPORTED || err == ERR_LIMIT)
-        return err_fail(e, err, why.file, why.line, "%s cannot be imported: %s", path, why.text);
+        return err_fail(e, err, why.file, why.line, "%s cannot be imported: %s",
+                        in ? "standard input" : path, why.text);
     if (err) *e = why;
     return err;
 }

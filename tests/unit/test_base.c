@@ -236,6 +236,10 @@ static void test_err(void)
     (void)ERR_FAIL(&e, FORMAT, "a\nb\x1b[31m\xff");
     ok(!strpbrk(e.text, "\n\x1b") && utf8_valid(str_c(e.text)),
        "control characters and bad bytes do not get through");
+    (void)ERR_FAIL(&e, FORMAT,
+                   "a\xc2\x9b"
+                   "31m");
+    ok(strcmp(e.text, "a??31m") == 0, "nor do those that are two bytes long");
     ok(err_errno(&e, ENOSPC, "write", "f") == ERR_NOSPACE &&
            err_errno(&e, ENOENT, "open", "f") == ERR_NOTFOUND &&
            err_errno(NULL, EACCES, "open", "f") == ERR_ACCESS,

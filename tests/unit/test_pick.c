@@ -65,6 +65,11 @@ static void test_names(void)
     ok(none, "and what names nothing");
     ok(repo_path_ok(S("a/b c.gguf")) && !repo_path_ok(S("a/../b")) && !repo_path_ok(S("/a")) &&
            !repo_path_ok(S("a\\b")) && !repo_path_ok(S("a\n")) && !repo_path_ok((str){"a\0b", 3}) &&
+           !repo_path_ok(S("a\xc2\x9b"
+                           "b")) &&
+           !repo_path_ok(S("a\xe2\x80\xae"
+                           "b")) &&
+           !repo_path_ok(S("a\xff")) && repo_path_ok(S("\xc3\xa4.gguf")) &&
            !repo_path_ok(S(".a")) && !repo_path_ok(S("")) && !repo_path_ok(S("a/")),
        "paths");
 }

@@ -216,7 +216,7 @@ def odd_entries():
     hub.entries[:] = MODELS[:50] + [dict(MODELS[0], id="odd/number", likes="many", tags=["gguf"]),
                                     dict(MODELS[0], id="../../etc/passwd", tags=["gguf"]),
                                     dict(MODELS[0], id="odd/tags", tags=["gguf", 7]),
-                                    dict(MODELS[0], id="odd/esc\u001b[2J", tags=["gguf"])]
+                                    dict(MODELS[0], id="odd/x\u001b[2J", tags=["gguf"])]
     r = sync("--list", "gguf")
     got = rows()
     ok(r.code == 0 and r.lists["gguf"]["unreadable"] == 4, "entries that cannot be read are left out", r)
