@@ -20,6 +20,7 @@
 struct page {
     const struct json *v, *model, *machines;
     size_t n_machines;
+    str want; /* a quantisation or a file; empty: not said */
     struct table_look look;
     struct arena *a;
     buf *out;
@@ -306,7 +307,20 @@ static void other_files(const struct page *p, bool all)
 
 /* ---- the verdict in words ---- */
 
-/* On the set that suits the machines best, or on the whole where there are no sets. */
+/* Is this the set that was asked for by a quantisation, a file or its name? */
+static bool is_wanted(const struct page *p, const struct json *set)
+{
+    const struct json *files;
+    size_t n = answer_items(set, "files", &files);
+
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(json_str(&files[i], S("")), p->want)) return true;
+    return str_eq(answer_text(set, "name"), p->want) ||
+           str_ieq(answer_text(set, "quantization"), p->want);
+}
+
+/* On the set that was asked for, else on the one that suits the machines best, or on the whole
+ * where there are no sets. */
 static const struct json *best_verdict(const struct page *p)
 {
     const struct json *sets, *verdicts;
@@ -316,7 +330,9 @@ static const struct json *best_verdict(const struct page *p)
     for (size_t i = 0; i < n; i++) {
         size_t n_verdicts = answer_items(&sets[i], "verdicts", &verdicts);
 
-        if (!n_verdicts || !str_eq(answer_text(&sets[i], "name"), best)) continue;
+        if (!n_verdicts ||
+            !(p->want.n ? is_wanted(p, &sets[i]) : str_eq(answer_text(&sets[i], "name"), best)))
+            continue;
         for (size_t k = 0; k < n_verdicts; k++)
             if (answer_runs(json_get(&verdicts[k], "verdict")))
                 return json_get(&verdicts[k], "verdict");
@@ -338,7 +354,7 @@ static void lines(const struct page *p, const char *label, enum table_tone tone,
 static void verdict_facts(const struct page *p)
 {
     const struct json *verdict = best_verdict(p), *rests = json_get(p->v, "rests_on");
-    bool good = answer_is(p->v, "runs");
+    bool good = p->want.n ? answer_runs(verdict) : answer_is(p->v, "runs");
 
     if (!verdict) return;
     buf_ch(p->out, '\n');
@@ -357,21 +373,24 @@ static void verdict_facts(const struct page *p)
     table_fact(&p->look, "incomplete", TABLE_WARN, table_clean(p->a, answer_text(rests, "problem")),
                p->out);
     if (good)
-        fact(p, "fetch it", arena_printf(p->a, "rbee pull %.*s", STR(answer_text(p->model, "id"))));
+        fact(p, "fetch it",
+             arena_printf(p->a, "rbee pull %.*s%s%.*s", STR(answer_text(p->model, "id")),
+                          p->want.n ? ":" : "", STR(p->want)));
 }
 
 /* ---- asking ---- */
 
-static void say(const struct json *v, bool all_files, struct arena *a, buf *out)
+static void say(const struct show_repo *o, const struct json *v, struct arena *a, buf *out)
 {
-    struct page p = {.v = v, .model = json_get(v, "model"), .a = a, .out = out};
+    struct page p = {
+        .v = v, .model = json_get(v, "model"), .want = o->name.want, .a = a, .out = out};
 
     table_look_of(&p.look, 1);
     p.n_machines = answer_items(v, "machines", &p.machines);
     facts(&p);
     verdict_facts(&p);
     weights(&p);
-    other_files(&p, all_files);
+    other_files(&p, o->all_files);
 }
 
 static enum err target(const struct show_repo *o, buf *out, struct err_info *e)
@@ -406,7 +425,7 @@ static enum err ask(const struct show_repo *o, const char *path, struct arena *a
     if (o->json)
         jsonw_value(&w, v);
     else
-        say(v, o->all_files, a, out);
+        say(o, v, a, out);
     if (o->json) buf_ch(out, '\n');
     if (out->failed) return ERR_FAIL(e, LIMIT, "the answer is too long to be shown");
     fwrite(out->p, 1, out->n, stdout);

@@ -269,6 +269,8 @@ def swarm():
     ok(r.code == 0 and ["WEIGHTS", "QUANT", "SIZE", "MEMORY", "box0", "box1", "box2"] in lines, "a column for each machine", r)
     ok(any("10" in line and "12" in line for line in lines) and "8.0 GiB short" in r.out and "2.2 tok/s" in r.out, "with speed, or what is short", r)
     ok(r.out.index("two-Q4_K_M.gguf") < r.out.index("two-Q8_0_L.gguf"), "the smallest set first")
+    r = run("show", "acme/Two-GGUF:Q4_K_M", RBEE_PORT=port)
+    holds(r.out, "rbee pull acme/Two-GGUF:Q4_K_M\n", "asked about one set, that one is spoken of")
     FakeQueen.answer = repo(9)
     for cols in (50, 80, 160):
         code, text = terminal(cols, "show", "acme/Two-GGUF", RBEE_PORT=port, NO_COLOR="1")
