@@ -85,10 +85,11 @@ static struct judge_out out_of(const struct page *p, size_t i)
     struct judge_set set = {0};
 
     if (p->by_set) judge_set_from(&set, &p->m.sets[i / p->s->n_devices]);
+    /* Not the weights that a header tells: other sets go by the size of their files. */
     return (struct judge_out){.compatible = v->compatible,
                               .fits = v->fits,
                               .distance = filename_distance(set.centibits),
-                              .memory = v->memory};
+                              .memory = {.weights = set.bytes ? set.bytes : v->memory.weights}};
 }
 
 /* As search, pull and fit choose; of the same set the faster machine. */
@@ -96,7 +97,9 @@ static bool better(const struct page *p, size_t i, size_t than)
 {
     struct judge_out a = out_of(p, i), b = out_of(p, than);
 
-    return judge_better(&a, &b) || (!judge_better(&b, &a) && p->v[i].decode > p->v[than].decode);
+    if (judge_better(&a, &b)) return true;
+    return i / p->s->n_devices == than / p->s->n_devices && !judge_better(&b, &a) &&
+           p->v[i].decode > p->v[than].decode;
 }
 
 /* All machines for one set. */

@@ -130,6 +130,11 @@ def siblings(q):
        "and knows the cache of the other", v["F16"])
     same(q.get("/v1/catalog/models?q=two").json["models"][0]["verdict"]["memory"]["kv"], v["F16"]["memory"]["kv"],
          "so does the list")
+    hub.repos["acme/Twin-GGUF"] = {f"{n}-Q8_0.gguf": tiny for n in "abc"}
+    r = whole(q, "acme/Twin-GGUF").json
+    again = whole(q, "acme/Twin-GGUF").json
+    ok(r["best"] == again["best"] == "a-Q8_0" and again["rests_on"]["headers"] == 1,
+       "of equal sets the first, also when its header was read", again)
     r, v = verdicts("set=F16")
     same((r["rests_on"]["headers"], v["F16"]["confidence"]), (2, "high"), "the other one's on demand")
     fit = rbee("fit", "acme/Two-GGUF", "--json", env_=ENV)
