@@ -137,7 +137,8 @@ static double median(double *v, int n)
     return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-/* Bytes of weights that one decoded token reads: the operands of every matrix product. */
+/* Bytes of weights that one decoded token reads: the operands of every matrix product, of experts
+ * the chosen ones. */
 static uint64_t bytes_per_token(const struct plan *p)
 {
     uint64_t sum = 0, row;
@@ -150,7 +151,10 @@ static uint64_t bytes_per_token(const struct plan *p)
         for (size_t k = 0; k < 3; k++) {
             if (w[k] < 0 || !dtype_row_bytes(p->tensors[w[k]].dtype, p->tensors[w[k]].cols, &row))
                 continue;
-            sum += row * p->tensors[w[k]].rows;
+            row *= p->tensors[w[k]].rows;
+            if (s->op == OP_EXPERT && p->tensors[w[k]].n_parts)
+                row = row / p->tensors[w[k]].n_parts * s->u.route.n_used;
+            sum += row;
         }
     }
     return sum;
