@@ -469,6 +469,13 @@ static enum err write_to(struct modeldb *db, FILE *f, const char *path, uint64_t
     return err;
 }
 
+/* A device or a pipe is written to and keeps its place. */
+static bool is_replaced(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) || S_ISREG(st.st_mode);
+}
+
 enum err snapshot_export(struct modeldb *db, const char *path, uint64_t *models, struct err_info *e)
 {
     char part[STORE_PATH_MAX];
@@ -479,11 +486,13 @@ enum err snapshot_export(struct modeldb *db, const char *path, uint64_t *models,
     *models = 0;
     if (strcmp(path, "-") == 0) return write_to(db, stdout, "standard output", models, e);
     if (n >= STORE_PATH_MAX) return ERR_FAIL(e, INVALID, "the path is too long: %.100s...", path);
-    if (!(f = fopen(part, "wxe"))) return err_errno(e, errno, "create", part);
+    bool replaced = is_replaced(path);
+    if (!(f = fopen(replaced ? part : path, replaced ? "wxe" : "we")))
+        return err_errno(e, errno, "create", replaced ? part : path);
     err = write_to(db, f, path, models, e);
-    if (!err && fsync(fileno(f))) err = err_errno(e, errno, "write", path);
+    if (!err && replaced && fsync(fileno(f))) err = err_errno(e, errno, "write", path);
     if (fclose(f) && !err) err = err_errno(e, errno, "write", path);
-    if (!err && rename(part, path)) err = err_errno(e, errno, "create", path);
-    if (err) unlink(part);
+    if (!err && replaced && rename(part, path)) err = err_errno(e, errno, "create", path);
+    if (err && replaced) unlink(part);
     return err;
 }

@@ -12,8 +12,10 @@ import select
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
+import threading
 import time
 
 from _hub import TOKEN, Hub
@@ -349,6 +351,16 @@ def files():
     ok(r.code == 0 and len(r.out.splitlines()) == n + 2, "to standard output", r.err)
     r = catalog("import", "-", stdin=r.out, XDG_DATA_HOME=f"{HOME}/third")
     ok(r.code == 0 and f"{n:,} new" in r.out, "and from standard input", r)
+    fifo, got = f"{HOME}/fifo", []
+    os.mkfifo(fifo)
+    reader = threading.Thread(target=lambda: got.append(open(fifo).read()))
+    reader.start()
+    r = catalog("export", fifo)
+    ok(stat.S_ISFIFO(os.stat(fifo).st_mode), "a pipe or a device is written to, not replaced", r)
+    if not stat.S_ISFIFO(os.stat(fifo).st_mode):
+        return
+    reader.join()
+    ok(r.code == 0 and len(got[0].splitlines()) == n + 2, "with all of it", r)
     text = open(a).read()
     open(c, "w").write(text[:len(text) // 2])
     r = catalog("import", c, XDG_DATA_HOME=f"{HOME}/fourth")
