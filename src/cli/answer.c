@@ -43,6 +43,13 @@ bool answer_unmeasured(const struct json *v)
     return false;
 }
 
+bool answer_unjudged(const struct json *v)
+{
+    const struct json *machines = json_get(v, "machines");
+
+    return machines && machines->type == JSON_ARR && !machines->n;
+}
+
 bool answer_runs(const struct json *verdict)
 {
     return answer_is(verdict, "compatible") && answer_is(verdict, "fits");

@@ -17,6 +17,8 @@ size_t answer_items(const struct json *v, const char *key, const struct json **i
 
 /* A machine of the answer that has not been measured yet. */
 bool answer_unmeasured(const struct json *v);
+/* It was judged for no machine at all. */
+bool answer_unjudged(const struct json *v);
 
 /* ---- verdicts, of a list or of one model ---- */
 

@@ -297,6 +297,12 @@ void catalog_view_page(const struct json *page, const struct table_look *l, stru
                    S("~ is an estimate by the number of parameters; `rbee fit MODEL` reads the "
                      "file's header."),
                    out);
+    if (answer_unjudged(page))
+        table_text(
+            l, 0, 2,
+            S("No worker answers on any machine: nothing is judged, and all models are shown. "
+              "`rbee fit` says why."),
+            out);
     if (v.slow)
         table_text(l, 0, 2, S("Speeds are still being measured; ask again in a moment."), out);
     say_hidden(page, l, a, out);

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -119,6 +120,14 @@ static void complain(const char *text)
     buf_fini(&out);
 }
 
+/* `rbee search | head`: who has read enough is told no error. */
+static bool reader_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+
+    return poll(&out, 1, 0) > 0 && out.revents & POLLERR;
+}
+
 int cli_main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "--help";
@@ -145,7 +154,8 @@ int cli_main(int argc, char **argv)
     }
     errno = 0;
     if ((fflush(stdout) || ferror(stdout)) && !code)
-        code = err_errno(&e, errno ? errno : EIO, "write", "standard output");
+        code =
+            reader_gone() ? ERR_OK : err_errno(&e, errno ? errno : EIO, "write", "standard output");
     if (code && e.text[0]) complain(e.text);
     return err_exit(code);
 }

@@ -356,6 +356,9 @@ static void verdict_facts(const struct page *p)
     const struct json *verdict = best_verdict(p), *rests = json_get(p->v, "rests_on");
     bool good = p->want.n ? answer_runs(verdict) : answer_is(p->v, "runs");
 
+    if (answer_unjudged(p->v))
+        table_fact(&p->look, "verdict", TABLE_WARN,
+                   S("not judged: no worker answers on any machine; `rbee fit` says why"), p->out);
     if (!verdict) return;
     buf_ch(p->out, '\n');
     table_fact(&p->look, "verdict", good ? TABLE_GOOD : TABLE_BAD,

@@ -175,6 +175,12 @@ def runs():
     os.close(w)
     err = p.communicate(timeout=30 * SLOW)[1]
     ok(p.returncode != 0, "a reader that has gone away ends it", p.returncode, err)
+    r, w = os.pipe()
+    os.close(r)
+    p = start([RBEE, "explain", "tiny", "--full"], stdout=w, stderr=subprocess.PIPE)
+    os.close(w)
+    err = p.communicate(timeout=30 * SLOW)[1]
+    ok(p.returncode == 0 and err == b"", "one that has read enough of a table is told no error", p.returncode, err)
     rbee("stop", "--queen", "--port", port)
     ok(all_gone(3), "stop --queen leaves nothing", processes())
 

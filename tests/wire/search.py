@@ -280,6 +280,10 @@ def swarm():
     FakeQueen.answer = {"models": models, "total": 2, "query": "", "hidden": {}, "index": {"models": 2}}
     r = run("search", RBEE_PORT=port)
     ok(r.code == 0 and "MACHINE" in r.out and "box0" in r.out and "box1" in r.out, "the machine that each runs best on", r)
+    FakeQueen.answer = {"models": [{"id": "acme/M0"}], "total": 1, "query": "", "hidden": {}, "index": {"models": 2}, "machines": []}
+    holds(run("search", RBEE_PORT=port).out, "nothing is judged", "without a worker search says that nothing is judged")
+    FakeQueen.answer = dict(repo(0), runs=None)
+    holds(run("show", "acme/Two-GGUF", RBEE_PORT=port).out, "not judged", "and so does show")
     for strange in ({}, [], {"models": None}, {"models": [None, 1, "x", {"id": 5, "verdict": []}], "total": -1, "hidden": [], "query": 7},
                     {"models": [{"id": "a/b", "parameters": 1e300, "context": -5, "updated": 10 ** 18, "capabilities": [1, None], "set": "x",
                                  "verdict": {"why": "later", "memory": 3}}], "total": 10 ** 18, "index": {"models": "many"}},
