@@ -344,7 +344,10 @@ static enum err fetch_all(struct pull *p, struct err_info *e)
     for (size_t i = 0; i < p->check.pick.n && !code; i++)
         code = fetch_one(p, i, e);
     end_bar(&p->show);
-    if (!code && !p->o.quiet)
+    if (code || p->o.quiet) return code;
+    if (p->on && !precheck_runs(&p->verdict, &p->ask))
+        printf("Here and checked; it does not run here.\n");
+    else
         printf("Here and checked. Use it: rbee run %.*s\n", STR(precheck_name(&p->check)));
     return code;
 }

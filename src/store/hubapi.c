@@ -110,10 +110,12 @@ enum err hubapi_parse(struct hubapi_repo *r, struct arena *a, str text, struct e
 {
     const struct json *v, *list, *gated;
     struct pick_file *files;
+    struct err_info why;
     enum err code;
 
     *r = (struct hubapi_repo){.text = text};
-    if ((code = json_parse(a, text, &v, e))) return code;
+    if ((code = json_parse(a, text, &v, &why)))
+        return err_fail(e, code, why.file, why.line, "the hub's answer: %s", why.text);
     list = json_get(v, "siblings");
     gated = json_get(v, "gated");
     r->id = json_str(json_get(v, "id"), S(""));
@@ -138,6 +140,7 @@ enum err hubapi_list(struct hubapi_repo *r, struct arena *a, const struct downlo
 {
     buf reply = {.cap = LIMIT_PULL_REPLY}, url = {.cap = 4096};
     char what[256];
+    struct err_info why;
     enum err code;
     str text;
 
@@ -157,8 +160,9 @@ enum err hubapi_list(struct hubapi_repo *r, struct arena *a, const struct downlo
                       : download_get(c, url.p, what, 0, 0, &reply, e);
     if (!code) {
         text = arena_str(a, buf_view(&reply));
-        code = text.p ? hubapi_parse(r, a, text, e)
-                      : ERR_FAIL(e, NOMEM, "no memory for the list of files of %s", what);
+        code = text.p ? hubapi_parse(r, a, text, &why)
+                      : ERR_FAIL(&why, NOMEM, "no memory for the list of files");
+        if (code) (void)err_fail(e, code, why.file, why.line, "%s: %s", what, why.text);
     }
     buf_fini(&reply);
     buf_fini(&url);
