@@ -216,6 +216,14 @@ static size_t weight_columns(const struct page *p, struct table_col *cols)
     return n;
 }
 
+/* What the list calls it; a header that was read may say otherwise, and stands above the table. */
+static str arch_of(const struct page *p)
+{
+    return answer_count(json_get(p->v, "rests_on"), "headers")
+               ? S("")
+               : answer_text(p->model, "architecture");
+}
+
 static void weights(const struct page *p)
 {
     struct table_col cols[TABLE_COLS_MAX];
@@ -237,8 +245,7 @@ static void weights(const struct page *p)
         if (p->n_machines == 1) {
             answer_speed(&t, first);
             table_put(&t, TABLE_DIM, answer_runs(first) ? answer_text(first, "confidence") : S(""));
-            answer_verdict(&t, first, answer_text(p->model, "architecture"),
-                           answer_text(set[i], "format"));
+            answer_verdict(&t, first, arch_of(p), answer_text(set[i], "format"));
         } else if (p->n_machines > MACHINE_COLUMNS) {
             put_machines(&t, verdicts, n_verdicts);
         }

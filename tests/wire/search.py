@@ -282,6 +282,10 @@ def swarm():
     ok(r.code == 0 and "MACHINE" in r.out and "box0" in r.out and "box1" in r.out, "the machine that each runs best on", r)
     FakeQueen.answer = {"models": [{"id": "acme/M0"}], "total": 1, "query": "", "hidden": {}, "index": {"models": 2}, "machines": []}
     holds(run("search", RBEE_PORT=port).out, "nothing is judged", "without a worker search says that nothing is judged")
+    FakeQueen.answer = dict(repo(0), runs=False, sets=[one("two-Q8_0_L", 40, verdict(40, why="family"))], rests_on={"headers": 1},
+                            machines=[{"machine": "box0", "measured": True}])
+    out = run("show", "acme/Two-GGUF", RBEE_PORT=port).out
+    ok("architecture not run" in out and "not run: llama" not in out, "a header says of which architecture it is, not the list", out)
     FakeQueen.answer = dict(repo(0), runs=None)
     holds(run("show", "acme/Two-GGUF", RBEE_PORT=port).out, "not judged", "and so does show")
     for strange in ({}, [], {"models": None}, {"models": [None, 1, "x", {"id": 5, "verdict": []}], "total": -1, "hidden": [], "query": 7},
