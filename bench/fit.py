@@ -177,7 +177,7 @@ def speed(args, cases):
         w = Served(path, ctx, 1, "f16", args.threads)
         rng, gen = random.Random(1), args.gen
         ids = [rng.randrange(3, VOCAB[shape]) for _ in range(ctx)]
-        w.complete(ids[:64], 2)
+        w.complete(ids[:min(512, ctx - 10)], 8)  # what is not in memory yet comes in
         found = []
         for i in range(args.rounds):
             rates = ask_worker("--measure", f"--threads={args.threads}")

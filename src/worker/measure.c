@@ -6,8 +6,7 @@
  * every type. What a call costs beside its work is measured with a matrix of next to nothing.
  *
  * A rate is that of a typical call of several rounds over all types, since a machine that is shared
- * changes its pace: a type that was unlucky once is not so each time. Disturbed calls are the
- * slowest, those that found a cache warm the fastest; a third of all may be faster than typical.
+ * changes its pace: a type that was unlucky once is not so each time. The median call counts.
  * Where most are disturbed, the time counts that the threads had cores.
  */
 #include "worker/measure.h"
@@ -105,7 +104,7 @@ static uint64_t quantile(uint64_t *ns, uint32_t n, uint32_t i)
 static double typical(struct times *t, double quiet)
 {
     if (t->n == 0) return 0;
-    if (quiet >= QUIET) return (double)quantile(t->ns, t->n, t->n / 3) / 1e9;
+    if (quiet >= QUIET) return (double)quantile(t->ns, t->n, t->n / 2) / 1e9;
     uint64_t fastest = quantile(t->ns, t->n, 0), core = quantile(t->core_ns, t->n, t->n / 3);
     return (double)(core && core < fastest ? core : fastest) / 1e9;
 }
