@@ -6,9 +6,7 @@ imported where the shared data is there.
 """
 import json
 import os
-import pty
 import random
-import select
 import shutil
 import signal
 import sqlite3
@@ -20,6 +18,7 @@ import time
 
 from _hub import TOKEN, Hub
 from _rbee import DATA, HOME, RBEE, ROOT, SLOW, done, env, holds, ok, rbee, same, skip, start, wait_for
+from _tty import on_tty
 
 DB = f"{HOME}/.local/share/rbee/catalog.db"
 
@@ -449,22 +448,9 @@ def terminal():
     ok(r.code == 0 and "\r" not in r.err and "500 of 20,000 models" in r.err, "plain lines where there is no terminal", r)
     fresh()
     F.page = 200
-    me, other = pty.openpty()
-    p = start([RBEE, "catalog", "sync", "--list", "gguf"], env=settings(), stdout=subprocess.PIPE, stderr=other)
-    os.close(other)
-    text = b""
-    while select.select([me], [], [], 30 * SLOW)[0]:
-        try:
-            more = os.read(me, 65536)
-        except OSError:
-            more = b""
-        text += more
-        if not more:
-            break
-    out = p.communicate(timeout=30)[0].decode()
-    os.close(me)
-    ok(p.returncode == 0 and b"\r" in text and b"a second" in text and b"of 20,000 models" in text, "progress on a terminal", text[-300:])
-    holds(out, "new", "and what changed at the end")
+    shown = on_tty([RBEE, "catalog", "sync", "--list", "gguf"], settings(), apart=("stdin", "stdout"), patience=30 * SLOW, start=start)
+    ok(shown.code == 0 and all(x in shown.text for x in ("\r", "a second", "of 20,000 models")), "progress on a terminal", shown)
+    holds(shown.out, "new", "and what changed at the end")
 
 
 def fixture():

@@ -1,19 +1,15 @@
 #!/usr/bin/env python3
 """rbee fit of repositories: one line a file and machine from one header, the same words as pull and as the file itself."""
-import fcntl
 import http.server
 import json
 import os
-import pty
-import select
 import shutil
-import struct
 import subprocess
-import termios
 import threading
 
 from _hub import TOKEN, Hub, llama_folder, llama_gguf, split
 from _rbee import HOME, MODELS, RBEE, SLOW, WORKER, all_gone, done, env, free_port, holds, make_model, ok, rbee, same, skip, start, wait_for
+from _tty import on_tty
 
 OWN = f"{HOME}/pulled"
 GB = ["--bandwidth", "20"]
@@ -174,22 +170,8 @@ same(len(rows), 3, "several at once")
 
 # ---- to look at ----
 def screen(width, *args):
-    me, other = pty.openpty()
-    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-    p = subprocess.Popen([RBEE, "fit", *args], env=settings(TERM="xterm", NO_COLOR="1"), stdout=other, stderr=subprocess.DEVNULL)
-    os.close(other)
-    text = b""
-    while select.select([me], [], [], 30 * SLOW)[0]:
-        try:
-            more = os.read(me, 65536)
-        except OSError:
-            break
-        if not more:
-            break
-        text += more
-    p.wait(30)
-    os.close(me)
-    return text.decode().replace("\r", "")
+    env_ = settings(TERM="xterm", NO_COLOR="1")
+    return on_tty([RBEE, "fit", *args], env_, width, apart=("stdin", "stderr"), patience=30 * SLOW, start=start).text.replace("\r", "")
 
 
 for width in (80, 100, 120):

@@ -2,13 +2,12 @@
 """rbee open: a link says what it would do, asks, and does nothing else; foreign and malformed ones do nothing at all."""
 import json
 import os
-import pty
-import select
 import shutil
 import sys
 
 from _hub import Hub
 from _rbee import HOME, RBEE, SLOW, done, env, holds, make_model, ok, processes, rbee, same, start
+from _tty import on_tty
 
 OWN = f"{HOME}/pulled"
 hub = Hub()
@@ -39,24 +38,8 @@ def fresh():
 
 def terminal(url, keys, *args):
     """What a person at a terminal sees who answers with `keys`; exit code and text."""
-    me, other = pty.openpty()
-    p = start([RBEE, "open", url, *args], env=settings(TERM="dumb"), stdin=other, stdout=other, stderr=other)
-    os.close(other)
-    text, sent = b"", False
-    while select.select([me], [], [], 30 * SLOW)[0]:
-        try:
-            more = os.read(me, 65536)
-        except OSError:
-            break
-        if not more:
-            break
-        text += more
-        if not sent and b"[y/N]" in text:
-            os.write(me, keys)
-            sent = True
-    p.wait(timeout=30 * SLOW)
-    os.close(me)
-    return p.returncode, text.decode("utf-8", "replace"), sent
+    shown = on_tty([RBEE, "open", url, *args], settings(TERM="dumb"), keys=keys, patience=30 * SLOW, start=start)
+    return shown.code, shown.text, shown.asked
 
 
 def fill():
@@ -177,29 +160,12 @@ def pulled():
 
 
 def widths():
-    import fcntl
-    import struct
-    import termios
-
     for cols in (60, 80, 120):
-        me, other = pty.openpty()
-        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, cols, 0, 0))
-        p = start([RBEE, "open", "rbee://model?id=acme/Tiny-GGUF"], env=settings(TERM="xterm", NO_COLOR="1"), stdout=other, stderr=other)
-        os.close(other)
-        text = b""
-        while select.select([me], [], [], 30 * SLOW)[0]:
-            try:
-                more = os.read(me, 65536)
-            except OSError:
-                break
-            text += more
-            if not more:
-                break
-        p.wait(timeout=30 * SLOW)
-        os.close(me)
-        lines = text.decode().replace("\r", "").splitlines()
-        ok(p.returncode == 0 and lines and max(map(len, lines)) <= cols and "\033" not in text.decode(),
-           f"no line is wider than {cols} columns, and NO_COLOR is honoured", text)
+        shown = on_tty([RBEE, "open", "rbee://model?id=acme/Tiny-GGUF"], settings(TERM="xterm", NO_COLOR="1"), cols, apart=("stdin",),
+                       patience=30 * SLOW, start=start)
+        lines = shown.text.replace("\r", "").splitlines()
+        ok(shown.code == 0 and lines and max(map(len, lines)) <= cols and "\033" not in shown.text,
+           f"no line is wider than {cols} columns, and NO_COLOR is honoured", shown)
 
 
 if __name__ == "__main__":

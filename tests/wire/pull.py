@@ -6,10 +6,8 @@ for each fault.
 """
 import json
 import os
-import pty
 import random
 import resource
-import select
 import shutil
 import signal
 import subprocess
@@ -18,6 +16,7 @@ import time
 
 from _hub import TOKEN, Hub, llama_folder, split
 from _rbee import DATA, HOME, RBEE, SLOW, done, env, holds, make_model, ok, rbee, same, skip, start, wait_for
+from _tty import on_tty
 
 OWN = f"{HOME}/pulled"
 HEADERS = f"{HOME}/.local/share/rbee/hub"
@@ -388,25 +387,8 @@ def terminal():
     ok(r.code == 0 and "\r" not in r.err and "%" in r.err, "plain lines where there is no terminal", r)
     fresh()
     F.rate = int((4 << 20) / SLOW)
-    me, other = pty.openpty()
-    p = start([RBEE, "pull", BIG], env=settings(), stdout=subprocess.DEVNULL, stderr=other)
-    os.close(other)
-    text = b""
-    while True:
-        if select.select([me], [], [], 30 * SLOW)[0]:
-            try:
-                more = os.read(me, 65536)
-            except OSError:
-                more = b""
-            text += more
-            if not more:
-                break
-        else:
-            break
-    p.wait(timeout=30)
-    os.close(me)
-    ok(p.returncode == 0 and b"\r" in text and b"iB/s" in text and b"left" in text and b"[=" in text,
-       "a bar with rate and time left on a terminal", text[-400:])
+    shown = on_tty([RBEE, "pull", BIG], settings(), apart=("stdin", "stdout"), patience=30 * SLOW, start=start)
+    ok(shown.code == 0 and all(x in shown.text for x in ("\r", "iB/s", "left", "[=")), "a bar with rate and time left on a terminal", shown)
 
 
 def fill():

@@ -1,19 +1,15 @@
 #!/usr/bin/env python3
 """rbee search and rbee show ORG/REPO: what the catalogue says, as tables that fit the terminal and as JSON; reasons for what is hidden."""
-import fcntl
 import http.server
 import json
 import os
-import pty
 import re
-import select
-import struct
 import sys
-import termios
 import threading
 
 from _hub import Hub
-from _rbee import HOME, MODELS, RBEE, SLOW, all_gone, done, env, free_port, holds, make_model, ok, rbee, same, start, wait_for
+from _rbee import MODELS, RBEE, SLOW, all_gone, done, env, free_port, holds, make_model, ok, rbee, same, start, wait_for
+from _tty import on_tty
 
 PORT = str(free_port())
 hub = Hub()
@@ -41,27 +37,10 @@ def ids(v):
 
 def terminal(cols, *args, keys=b"", **more):
     """What a person sees on a terminal of so many columns; exit code and text."""
-    me, other = pty.openpty()
-    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, cols, 0, 0))
     given = dict(TERM="xterm", LANG="C.UTF-8", LC_ALL=None)
     given.update(more)
-    p = start([RBEE, *args], env=settings(**given), stdin=other, stdout=other, stderr=other)
-    os.close(other)
-    text, sent = b"", False
-    while select.select([me], [], [], 60 * SLOW)[0]:
-        try:
-            piece = os.read(me, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        text += piece
-        if keys and not sent and b"[y/N]" in text:
-            os.write(me, keys)
-            sent = True
-    p.wait(timeout=60 * SLOW)
-    os.close(me)
-    return p.returncode, text.decode("utf-8", "replace").replace("\r", "")
+    shown = on_tty([RBEE, *args], settings(**given), cols, keys, patience=60 * SLOW, start=start)
+    return shown.code, shown.text.replace("\r", "")
 
 
 def entry(name, files, **more):
