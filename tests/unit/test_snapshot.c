@@ -1,6 +1,7 @@
 /* snapshot: out and in again; cut off and damaged anywhere; replies of the Hub in every form. */
 #include "store/snapshot.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -276,6 +277,7 @@ static void test_places(void)
     struct snapshot_conf c = {0};
     struct snapshot_done d;
     struct err_info e = {0};
+    struct stat st;
     uint64_t n;
 
     ok(snapshot_import(db, file("none"), &c, &d, &e) == ERR_NOTFOUND && strstr(e.text, "none"),
@@ -284,11 +286,17 @@ static void test_places(void)
     ok(snapshot_export(db, file("no/where"), &n, &e) != ERR_OK && strstr(e.text, "no/where"),
        "no such folder: %s", e.text);
     if (access("/dev/full", W_OK) == 0 && symlink("/dev/full", file("full")) == 0) {
-        ok(snapshot_export(db, file("full"), &n, &e) == ERR_OK && access("/dev/full", W_OK) == 0,
-           "a link is replaced, not followed");
+        ok(snapshot_export(db, file("full"), &n, &e) == ERR_NOSPACE &&
+               lstat(file("full"), &st) == 0 && S_ISLNK(st.st_mode),
+           "a device behind a link is written to, and both keep their place: %s", e.text);
     } else {
         skip("no /dev/full");
     }
+    FILE *f = fopen(file("other"), "w");
+    ok(f && fclose(f) == 0 && symlink(file("other"), file("link")) == 0 &&
+           snapshot_export(db, file("link"), &n, &e) == ERR_OK && stat(file("other"), &st) == 0 &&
+           st.st_size == 0 && lstat(file("link"), &st) == 0 && S_ISREG(st.st_mode),
+       "a link to a file is replaced, not followed");
     modeldb_close(db);
 }
 
