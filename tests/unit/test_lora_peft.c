@@ -15,11 +15,12 @@
 #include "engine/engine.h"
 #include "model/safetensors.h"
 #include "tap.h"
+#include "lora_rows.h"
 
 #include <unistd.h>
 
 #define BASE RBEE_SOURCE_DIR "/tests/golden/families/llama-gqa8/model.gguf"
-enum { N_IDS = 20, MAX_SIDE = 128, MAX_RANK = 5, MAX_MODULES = 6 };
+enum { MAX_SIDE = 128, MAX_RANK = 5, MAX_MODULES = 6 };
 
 static uint64_t seed = 5;
 
@@ -128,64 +129,16 @@ static void drop(const char *dir)
 
 /* ---- logits ---- */
 
-struct rows {
-    float p[N_IDS][512];
-    uint32_t n, width;
-};
-
-static void keep(uint32_t i, const float *row, void *owner)
-{
-    struct rows *r = owner;
-    memcpy(r->p[i], row, r->width * sizeof *row);
-    r->n = i + 1;
-}
-
-static enum err logits(const struct backend *be, const char *path, const char *dir, struct rows *r,
-                       struct err_info *e)
-{
-    const struct engine_lora lora = {dir, 0.5f};
-    struct engine_conf conf = {.backend = be,
-                               .n_threads = 1,
-                               .n_ctx = 64,
-                               .n_slots = 1,
-                               .max_out = 7,
-                               .loras = &lora,
-                               .n_loras = dir != NULL};
-    int32_t ids[N_IDS];
-    struct engine *en;
-    memset(r, 0, sizeof *r);
-    for (int i = 0; i < N_IDS; i++)
-        ids[i] = 3 + i * 7 % 60;
-    enum err err = engine_open(&en, path, &conf, e);
-    if (err) return err;
-    r->width = engine_width(en);
-    ASSERT(r->width <= 512);
-    err = engine_eval(en, ids, N_IDS, keep, r, e);
-    engine_close(en);
-    return err;
-}
-
-static double distance(const struct rows *a, const struct rows *b)
-{
-    double err = 0, power = 0;
-    for (uint32_t i = 0; i < N_IDS; i++)
-        for (uint32_t c = 0; c < a->width; c++) {
-            double d = (double)a->p[i][c] - (double)b->p[i][c];
-            err += d * d;
-            power += (double)b->p[i][c] * (double)b->p[i][c];
-        }
-    return a->n == N_IDS && b->n == N_IDS ? err / power : 1e30;
-}
-
 static void compare(const char *what, const char *base, const char *merged, const char *dir)
 {
     static const struct backend *const backends[] = {&ref_backend, &cpu_backend};
     static struct rows plain, want, got;
+    const struct engine_lora lora = {dir, 0.5f};
     for (int i = 0; i < 2; i++) {
         struct err_info e = {0};
-        bool good = logits(backends[i], base, NULL, &plain, &e) == ERR_OK &&
-                    logits(backends[i], merged, NULL, &want, &e) == ERR_OK &&
-                    logits(backends[i], base, dir, &got, &e) == ERR_OK;
+        bool good = logits(backends[i], base, NULL, 0, &plain, &e) == ERR_OK &&
+                    logits(backends[i], merged, NULL, 0, &want, &e) == ERR_OK &&
+                    logits(backends[i], base, &lora, 1, &got, &e) == ERR_OK;
         double off = distance(&got, &want), moved = distance(&plain, &want);
         ok(good && off < 1e-10 && moved > 1e-3, "%s, %s: NMSE %.1e of merged (plain %.1e) %s", what,
            backends[i]->name, off, moved, good ? "" : e.text);
@@ -348,10 +301,11 @@ static void test_goldens(void)
 static void refused(struct adapter *ad, enum err want, const char *word)
 {
     static struct rows r;
+    const struct engine_lora lora = {ad->dir, 0.5f};
     struct err_info e = {0};
     struct lora l;
     write_adapter(ad);
-    enum err err = logits(&ref_backend, BASE, ad->dir, &r, &e);
+    enum err err = logits(&ref_backend, BASE, &lora, 1, &r, &e);
     ok(err == want && strstr(e.text, word) && strstr(e.text, ad->dir), "refused: %s", e.text);
     /* Without a model no more is refused than with one. */
     if (lora_open(&l, ad->dir, 1, NULL, &e) == ERR_OK) lora_close(&l);
