@@ -87,6 +87,9 @@ void jsonw_value(struct jsonw *w, const struct json *v); /* a tree, keys include
 void jsonw_kstr(struct jsonw *w, const char *key, str s);
 void jsonw_kc(struct jsonw *w, const char *key, const char *s);
 void jsonw_kint(struct jsonw *w, const char *key, int64_t i);
+void jsonw_kuint(struct jsonw *w, const char *key, uint64_t n);
+void jsonw_kuint_if(struct jsonw *w, const char *key, uint64_t n, bool known); /* else null */
+void jsonw_kstrs(struct jsonw *w, const char *key, const str *v, size_t n);    /* a list */
 void jsonw_knum(struct jsonw *w, const char *key, double d);
 void jsonw_kbool(struct jsonw *w, const char *key, bool b);
 

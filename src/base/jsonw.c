@@ -237,6 +237,30 @@ void jsonw_kint(struct jsonw *w, const char *key, int64_t i)
     jsonw_int(w, i);
 }
 
+void jsonw_kuint(struct jsonw *w, const char *key, uint64_t n)
+{
+    jsonw_key(w, key);
+    jsonw_uint(w, n);
+}
+
+void jsonw_kuint_if(struct jsonw *w, const char *key, uint64_t n, bool known)
+{
+    jsonw_key(w, key);
+    if (known)
+        jsonw_uint(w, n);
+    else
+        jsonw_null(w);
+}
+
+void jsonw_kstrs(struct jsonw *w, const char *key, const str *v, size_t n)
+{
+    jsonw_key(w, key);
+    jsonw_arr(w);
+    for (size_t i = 0; i < n; i++)
+        jsonw_str(w, v[i]);
+    jsonw_end(w, ']');
+}
+
 void jsonw_knum(struct jsonw *w, const char *key, double d)
 {
     jsonw_key(w, key);

@@ -1,40 +1,13 @@
 /* catalog_json: pages, facets and rows as JSON, always the same members in the same order. */
 #include "base/json.h"
 #include "model/catalog_int.h"
-
-static void uint_or_null(struct jsonw *w, const char *key, uint64_t n, bool known)
-{
-    jsonw_key(w, key);
-    if (known)
-        jsonw_uint(w, n);
-    else
-        jsonw_null(w);
-}
+#include "model/speed.h"
 
 static void text_or_null(struct jsonw *w, const char *key, str s)
 {
     jsonw_key(w, key);
     if (s.n)
         jsonw_str(w, s);
-    else
-        jsonw_null(w);
-}
-
-static void texts(struct jsonw *w, const char *key, const str *v, size_t n)
-{
-    jsonw_key(w, key);
-    jsonw_arr(w);
-    for (size_t i = 0; i < n; i++)
-        jsonw_str(w, v[i]);
-    jsonw_end(w, ']');
-}
-
-/* To a hundredth: beyond that it is noise. */
-static void speed(struct jsonw *w, const char *key, double v)
-{
-    jsonw_key(w, key);
-    if (v > 0 && v < 1e12)
-        jsonw_num(w, (double)(int64_t)(v * 100 + 0.5) / 100);
     else
         jsonw_null(w);
 }
@@ -54,20 +27,20 @@ static void write_verdict(const struct catalog_row *r, struct jsonw *w)
     jsonw_kc(w, "text", judge_why_text(o->why));
     jsonw_kstr(w, "machine", r->machine);
     jsonw_kstr(w, "backend", r->backend);
-    texts(w, "machines", r->machines, r->n_machines);
+    jsonw_kstrs(w, "machines", r->machines, r->n_machines);
     jsonw_kint(w, "context", o->n_ctx);
     jsonw_kint(w, "slots", o->n_slots);
     jsonw_key(w, "memory");
     jsonw_obj(w);
-    uint_or_null(w, "weights", o->memory.weights, o->memory_known);
-    uint_or_null(w, "kv", o->memory.kv, o->cache_known);
-    uint_or_null(w, "compute", o->memory.compute, o->cache_known);
-    uint_or_null(w, "total", o->memory.total, o->memory_known);
+    jsonw_kuint_if(w, "weights", o->memory.weights, o->memory_known);
+    jsonw_kuint_if(w, "kv", o->memory.kv, o->cache_known);
+    jsonw_kuint_if(w, "compute", o->memory.compute, o->cache_known);
+    jsonw_kuint_if(w, "total", o->memory.total, o->memory_known);
     jsonw_kbool(w, "estimated", o->cache_estimated);
     jsonw_end(w, '}');
-    uint_or_null(w, "short_by", o->short_by, true);
-    speed(w, "decode_tokens_per_s", (double)o->decode);
-    speed(w, "prefill_tokens_per_s", (double)o->prefill);
+    jsonw_kuint(w, "short_by", o->short_by);
+    speed_write(w, "decode_tokens_per_s", (double)o->decode);
+    speed_write(w, "prefill_tokens_per_s", (double)o->prefill);
     jsonw_end(w, '}');
 }
 
@@ -84,8 +57,8 @@ static void write_lists(const struct catalog_row *r, struct jsonw *w)
     for (int i = 1; i < FILENAME_FORMATS; i++)
         if (r->formats >> i & 1) jsonw_c(w, filename_format_name((enum filename_format)i));
     jsonw_end(w, ']');
-    texts(w, "languages", r->languages, r->n_languages);
-    texts(w, "quantizations", r->quants, r->n_quants);
+    jsonw_kstrs(w, "languages", r->languages, r->n_languages);
+    jsonw_kstrs(w, "quantizations", r->quants, r->n_quants);
 }
 
 /* The set that the verdict is on. */
@@ -96,7 +69,7 @@ static void write_set(const struct catalog_row *r, struct jsonw *w)
     text_or_null(w, "name", r->set);
     jsonw_kc(w, "format", r->format ? filename_format_name(r->format) : NULL);
     text_or_null(w, "quantization", r->quant);
-    uint_or_null(w, "bytes", r->set_bytes, r->set_bytes != 0);
+    jsonw_kuint_if(w, "bytes", r->set_bytes, r->set_bytes != 0);
     jsonw_kbool(w, "estimated", r->set_estimated);
     jsonw_end(w, '}');
 }
@@ -113,15 +86,15 @@ void catalog_write_row(const struct catalog_row *r, struct jsonw *w)
     text_or_null(w, "task", r->task);
     text_or_null(w, "library", r->library);
     jsonw_kbool(w, "gated", r->gated);
-    uint_or_null(w, "downloads", r->downloads, true);
-    uint_or_null(w, "likes", r->likes, true);
+    jsonw_kuint(w, "downloads", r->downloads);
+    jsonw_kuint(w, "likes", r->likes);
     jsonw_knum(w, "trending", r->trending);
-    uint_or_null(w, "created", (uint64_t)r->created, r->created > 0);
-    uint_or_null(w, "updated", (uint64_t)r->updated, r->updated > 0);
-    uint_or_null(w, "parameters", r->params, r->params != 0);
-    uint_or_null(w, "parameters_active", r->params_active, r->params_active != 0);
-    uint_or_null(w, "context", r->context, r->context != 0);
-    uint_or_null(w, "bytes", r->bytes, r->bytes != 0);
+    jsonw_kuint_if(w, "created", (uint64_t)r->created, r->created > 0);
+    jsonw_kuint_if(w, "updated", (uint64_t)r->updated, r->updated > 0);
+    jsonw_kuint_if(w, "parameters", r->params, r->params != 0);
+    jsonw_kuint_if(w, "parameters_active", r->params_active, r->params_active != 0);
+    jsonw_kuint_if(w, "context", r->context, r->context != 0);
+    jsonw_kuint_if(w, "bytes", r->bytes, r->bytes != 0);
     write_lists(r, w);
     jsonw_kint(w, "sets", (int64_t)r->n_sets);
     write_set(r, w);
@@ -139,21 +112,21 @@ void catalog_write_page(const struct catalog_page *p, const struct catalog_query
     for (size_t i = 0; i < p->n; i++)
         catalog_write_row(&p->rows[i], w);
     jsonw_end(w, ']');
-    uint_or_null(w, "total", p->total, true);
+    jsonw_kuint(w, "total", p->total);
     text_or_null(w, "next", p->next);
     catalog_query_write(q, &text);
     jsonw_kstr(w, "query", text.failed ? S("") : buf_view(&text));
     buf_fini(&text);
     jsonw_key(w, "hidden");
     jsonw_obj(w);
-    uint_or_null(w, "count", p->hidden, true);
+    jsonw_kuint(w, "count", p->hidden);
     jsonw_key(w, "reasons");
     jsonw_arr(w);
     for (size_t i = 0; i < p->n_reasons; i++) {
         jsonw_obj(w);
         jsonw_kc(w, "reason", judge_why_name(p->reasons[i].why));
         jsonw_kc(w, "text", judge_why_text(p->reasons[i].why));
-        uint_or_null(w, "count", p->reasons[i].count, true);
+        jsonw_kuint(w, "count", p->reasons[i].count);
         jsonw_end(w, '}');
     }
     jsonw_end(w, ']');
@@ -172,12 +145,12 @@ void catalog_write_facets(const struct catalog_facets *f, struct jsonw *w)
         for (size_t k = 0; k < f->v[i].n; k++) {
             jsonw_obj(w);
             jsonw_kstr(w, "value", f->v[i].v[k].value);
-            uint_or_null(w, "count", f->v[i].v[k].count, true);
+            jsonw_kuint(w, "count", f->v[i].v[k].count);
             jsonw_kbool(w, "chosen", f->v[i].v[k].chosen);
             jsonw_end(w, '}');
         }
         jsonw_end(w, ']');
-        uint_or_null(w, "more", f->v[i].more, true);
+        jsonw_kuint(w, "more", f->v[i].more);
         jsonw_end(w, '}');
     }
     jsonw_end(w, '}');

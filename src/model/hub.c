@@ -495,12 +495,6 @@ enum err hub_parse(struct hub_model *m, struct arena *a, const struct json *v, s
 
 /* ---- out ---- */
 
-static void write_u64(struct jsonw *w, const char *key, uint64_t n)
-{
-    jsonw_key(w, key);
-    jsonw_uint(w, n);
-}
-
 static void write_can(const struct hub_model *m, struct jsonw *w)
 {
     static const char *const names[] = {"chat",   "tools",     "reasoning",
@@ -515,11 +509,7 @@ static void write_can(const struct hub_model *m, struct jsonw *w)
     for (int i = 1; i < FILENAME_FORMATS; i++)
         if (m->formats & 1u << i) jsonw_c(w, filename_format_name((enum filename_format)i));
     jsonw_end(w, ']');
-    jsonw_key(w, "languages");
-    jsonw_arr(w);
-    for (size_t i = 0; i < m->n_languages; i++)
-        jsonw_str(w, m->languages[i]);
-    jsonw_end(w, ']');
+    jsonw_kstrs(w, "languages", m->languages, m->n_languages);
 }
 
 static void write_sets(const struct hub_model *m, struct jsonw *w)
@@ -535,7 +525,7 @@ static void write_sets(const struct hub_model *m, struct jsonw *w)
         jsonw_kc(w, "quantization", s->quant);
         jsonw_kint(w, "files", s->n_files);
         jsonw_kint(w, "expected", s->n_expected);
-        write_u64(w, "bytes", s->bytes);
+        jsonw_kuint(w, "bytes", s->bytes);
         jsonw_end(w, '}');
     }
     jsonw_end(w, ']');
@@ -549,8 +539,8 @@ void hub_write(const struct hub_model *m, struct jsonw *w)
     jsonw_kstr(w, "author", m->author);
     jsonw_kint(w, "created", m->created);
     jsonw_kint(w, "updated", m->updated);
-    write_u64(w, "downloads", m->downloads);
-    write_u64(w, "likes", m->likes);
+    jsonw_kuint(w, "downloads", m->downloads);
+    jsonw_kuint(w, "likes", m->likes);
     jsonw_kbool(w, "gated", m->gated);
     jsonw_kbool(w, "private", m->is_private);
     jsonw_kbool(w, "disabled", m->disabled);
@@ -560,11 +550,11 @@ void hub_write(const struct hub_model *m, struct jsonw *w)
     jsonw_kstr(w, "base_model", m->base_model);
     jsonw_kstr(w, "architecture", m->arch);
     jsonw_kc(w, "family", m->family ? m->family->name : NULL);
-    write_u64(w, "parameters", m->params);
-    write_u64(w, "parameters_active", m->params_active);
+    jsonw_kuint(w, "parameters", m->params);
+    jsonw_kuint(w, "parameters_active", m->params_active);
     jsonw_kc(w, "parameters_from", from[m->params_from]);
     jsonw_kint(w, "context", m->context);
-    write_u64(w, "bytes", m->bytes);
+    jsonw_kuint(w, "bytes", m->bytes);
     write_can(m, w);
     write_sets(m, w);
     jsonw_end(w, '}');

@@ -58,6 +58,15 @@ static void write_types(struct jsonw *w, const char *key, const double *rate)
     jsonw_end(w, '}');
 }
 
+void speed_write(struct jsonw *w, const char *key, double v)
+{
+    jsonw_key(w, key);
+    if (v > 0 && v < 1e12)
+        jsonw_num(w, (double)(int64_t)(v * 100 + 0.5) / 100);
+    else
+        jsonw_null(w);
+}
+
 void speed_rates_write(const struct speed_rates *r, struct jsonw *w)
 {
     jsonw_obj(w);

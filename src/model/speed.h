@@ -56,6 +56,8 @@ struct speed_ask {
 struct speed {
     double decode, prefill;
 };
+/* One of the two as a member of JSON: to a hundredth, beyond which it is noise; null: not known. */
+void speed_write(struct jsonw *w, const char *key, double v);
 
 /* Of a plan as the worker fuses it. */
 struct speed speed_of_plan(const struct plan *p, const struct speed_ask *ask,

@@ -259,34 +259,6 @@ const char *verdict_confidence_name(enum verdict_confidence c)
     return names[c];
 }
 
-void verdict_write_lines(struct jsonw *w, const char *key, const struct verdict_lines *l)
-{
-    jsonw_key(w, key);
-    jsonw_arr(w);
-    for (uint32_t i = 0; i < l->n; i++)
-        jsonw_str(w, l->line[i]);
-    jsonw_end(w, ']');
-}
-
-static void write_bytes(struct jsonw *w, const char *key, uint64_t n, bool known)
-{
-    jsonw_key(w, key);
-    if (known)
-        jsonw_uint(w, n);
-    else
-        jsonw_null(w);
-}
-
-/* To a hundredth: beyond that it is noise. */
-static void write_speed(struct jsonw *w, const char *key, double v)
-{
-    jsonw_key(w, key);
-    if (v > 0 && v < 1e12)
-        jsonw_num(w, (double)(int64_t)(v * 100 + 0.5) / 100);
-    else
-        jsonw_null(w);
-}
-
 void verdict_write(const struct verdict *v, struct jsonw *w)
 {
     jsonw_obj(w);
@@ -295,9 +267,9 @@ void verdict_write(const struct verdict *v, struct jsonw *w)
     jsonw_kc(w, "confidence", verdict_confidence_name(v->confidence));
     jsonw_kstr(w, "evidence", v->evidence);
     jsonw_kc(w, "why", judge_why_name(v->why));
-    verdict_write_lines(w, "reasons", &v->reasons);
-    verdict_write_lines(w, "warnings", &v->warnings);
-    verdict_write_lines(w, "recommendations", &v->recommendations);
+    jsonw_kstrs(w, "reasons", v->reasons.line, v->reasons.n);
+    jsonw_kstrs(w, "warnings", v->warnings.line, v->warnings.n);
+    jsonw_kstrs(w, "recommendations", v->recommendations.line, v->recommendations.n);
     jsonw_kstr(w, "architecture", v->arch);
     jsonw_kc(w, "format", filename_format_name(v->format));
     jsonw_kstr(w, "quantization", v->quant);
@@ -305,13 +277,13 @@ void verdict_write(const struct verdict *v, struct jsonw *w)
     jsonw_kint(w, "slots", v->n_slots);
     jsonw_key(w, "memory");
     jsonw_obj(w);
-    write_bytes(w, "weights", v->memory.weights, v->memory_known);
-    write_bytes(w, "kv", v->memory.kv, v->cache_known);
-    write_bytes(w, "compute", v->memory.compute, v->cache_known);
-    write_bytes(w, "total", v->memory.total, v->memory_known);
+    jsonw_kuint_if(w, "weights", v->memory.weights, v->memory_known);
+    jsonw_kuint_if(w, "kv", v->memory.kv, v->cache_known);
+    jsonw_kuint_if(w, "compute", v->memory.compute, v->cache_known);
+    jsonw_kuint_if(w, "total", v->memory.total, v->memory_known);
     jsonw_kbool(w, "estimated", v->cache_estimated);
     jsonw_end(w, '}');
-    write_bytes(w, "short_by", v->short_by, true);
+    jsonw_kuint(w, "short_by", v->short_by);
     jsonw_key(w, "fitting");
     jsonw_obj(w);
     jsonw_kint(w, "context", v->fit_ctx);
@@ -319,7 +291,7 @@ void verdict_write(const struct verdict *v, struct jsonw *w)
     jsonw_kc(w, "kv_type", v->fit_kv < DTYPE_COUNT ? dtype_info(v->fit_kv)->name : NULL);
     jsonw_kstr(w, "file", v->fit_set);
     jsonw_end(w, '}');
-    write_speed(w, "decode_tokens_per_s", v->decode);
-    write_speed(w, "prefill_tokens_per_s", v->prefill);
+    speed_write(w, "decode_tokens_per_s", v->decode);
+    speed_write(w, "prefill_tokens_per_s", v->prefill);
     jsonw_end(w, '}');
 }

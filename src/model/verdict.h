@@ -118,7 +118,5 @@ MUST_CHECK enum err verdict_ask_read(struct verdict_ask *ask, const struct json 
 const char *verdict_confidence_name(enum verdict_confidence c);
 /* As one JSON object, always the same members in the same order. */
 void verdict_write(const struct verdict *v, struct jsonw *w);
-/* A member that is a list of strings. */
-void verdict_write_lines(struct jsonw *w, const char *key, const struct verdict_lines *l);
 
 #endif

@@ -297,8 +297,8 @@ static void write_refusal(const struct page *p, struct jsonw *w)
     jsonw_kc(w, "code", err_name(ERR_NOMODEL));
     jsonw_kstr(w, "model", p->m.id);
     jsonw_kc(w, "why", judge_why_name(v->why));
-    verdict_write_lines(w, "reasons", &v->reasons);
-    verdict_write_lines(w, "recommendations", &v->recommendations);
+    jsonw_kstrs(w, "reasons", v->reasons.line, v->reasons.n);
+    jsonw_kstrs(w, "recommendations", v->recommendations.line, v->recommendations.n);
     jsonw_kc(w, "show", "add all=1 to see it all the same");
     jsonw_end(w, '}');
     jsonw_end(w, '}');
